@@ -1,0 +1,27 @@
+"""Values and pure functions that every room may use; imports nothing of ours."""
+
+from keepsight.core.errors import Cancelled, InputError, KeepsightError, ModelError, StoreError
+from keepsight.core.geometry import Box, box_area, box_iou, clip_box, mask_box, pad_box
+from keepsight.core.mask import Mask
+from keepsight.core.types import Direction, Frame, FrameResult, Prompt, Source, TrackedObject
+
+__all__ = [
+    "Box",
+    "Cancelled",
+    "Direction",
+    "Frame",
+    "FrameResult",
+    "InputError",
+    "KeepsightError",
+    "Mask",
+    "ModelError",
+    "Prompt",
+    "Source",
+    "StoreError",
+    "TrackedObject",
+    "box_area",
+    "box_iou",
+    "clip_box",
+    "mask_box",
+    "pad_box",
+]

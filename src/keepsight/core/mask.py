@@ -1,0 +1,131 @@
+"""A binary mask: run lengths inside, an array only at the edge.
+
+A 1080p mask is 2 MB as booleans and about 1 kB as COCO run lengths, so everything that is kept (results, the store, caches)
+holds run lengths and everything that computes asks for the array.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pycocotools import mask as coco
+
+from keepsight.core.errors import InputError
+from keepsight.core.geometry import BoolArray, Box
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One object's pixels on one frame.
+
+    Attributes:
+        height, width: frame size in px.
+        counts: COCO compressed run lengths (column-major, background first).
+    """
+
+    height: int
+    width: int
+    counts: bytes
+
+    @classmethod
+    def from_array(cls, array: ArrayLike) -> Mask:
+        """Encodes a ``(H, W)`` array; every non-zero value counts as the object."""
+        pixels = np.asarray(array)
+        if pixels.ndim != 2:
+            raise InputError(f"A mask must be a (height, width) array, got shape {pixels.shape}.")
+        rle = coco.encode(np.asfortranarray(pixels != 0, dtype=np.uint8))
+        return cls(int(rle["size"][0]), int(rle["size"][1]), bytes(rle["counts"]))
+
+    @classmethod
+    def empty(cls, height: int, width: int) -> Mask:
+        """A mask without a pixel."""
+        return cls.from_array(np.zeros((height, width), dtype=np.uint8))
+
+    @classmethod
+    def from_coco(cls, rle: dict[str, Any]) -> Mask:
+        """Reads a COCO RLE object with compressed (``str`` / ``bytes``) or uncompressed (list) counts.
+
+        Raises:
+            InputError: malformed run lengths, or runs that do not add up to the size.
+        """
+        try:
+            height, width = (int(side) for side in rle["size"])
+            counts = rle["counts"]
+            if height <= 0 or width <= 0:
+                raise ValueError("size must be positive")
+            if isinstance(counts, (list, tuple)):
+                if sum(counts) != height * width or any(run < 0 for run in counts):
+                    raise ValueError("runs do not add up to the size")
+                counts = coco.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width)["counts"]
+            data = counts.encode("ascii") if isinstance(counts, str) else bytes(counts)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"Not a COCO run-length mask: {error}.") from error
+        mask = cls(height, width, data)
+        if sum(_runs(data)) != height * width:
+            raise InputError("Not a COCO run-length mask: runs do not add up to the size.")
+        return mask
+
+    def to_coco(self) -> dict[str, Any]:
+        """COCO RLE object with ``str`` counts, ready for JSON."""
+        return {"size": [self.height, self.width], "counts": self.counts.decode("ascii")}
+
+    def to_array(self) -> BoolArray:
+        """Decodes to a fresh boolean ``(H, W)`` array."""
+        return coco.decode(self._rle).astype(bool)
+
+    @property
+    def _rle(self) -> dict[str, Any]:
+        return {"size": [self.height, self.width], "counts": self.counts}
+
+    @cached_property
+    def area(self) -> int:
+        """Number of pixels."""
+        return int(coco.area(self._rle))
+
+    @cached_property
+    def box(self) -> Box | None:
+        """Tight box, ``None`` when empty."""
+        if self.area == 0:
+            return None
+        x, y, width, height = (float(v) for v in coco.toBbox(self._rle))
+        return (x, y, x + width, y + height)
+
+    def iou(self, other: Mask) -> float:
+        """Intersection over union in [0, 1]; 1 when both are empty (the convention of the J measure)."""
+        if (self.height, self.width) != (other.height, other.width):
+            raise InputError(
+                f"Masks of different frames: {self.width}x{self.height} and {other.width}x{other.height} px."
+            )
+        if self.area == 0 and other.area == 0:
+            return 1.0
+        return float(coco.iou([self._rle], [other._rle], [0])[0, 0])
+
+
+def _runs(counts: bytes) -> list[int]:
+    """Run lengths of COCO's compressed form (6 bits a character, differences to the run before the last)."""
+    runs: list[int] = []
+    position = 0
+    while position < len(counts):
+        value, shift, more = 0, 0, True
+        while more:
+            if position >= len(counts):
+                raise InputError("Not a COCO run-length mask: it ends in the middle of a number.")
+            chunk = counts[position] - 48
+            if not 0 <= chunk < 64:
+                raise InputError("Not a COCO run-length mask: unexpected character.")
+            value |= (chunk & 0x1F) << shift
+            more = bool(chunk & 0x20)
+            position += 1
+            shift += 5
+            if not more and chunk & 0x10:
+                value |= -1 << shift
+        if len(runs) > 2:
+            value += runs[-2]
+        if value < 0:
+            raise InputError("Not a COCO run-length mask: negative run.")
+        runs.append(value)
+    return runs

@@ -1,0 +1,48 @@
+"""What an object remembers, and the policies that decide it. Needs no weights."""
+
+from keepsight.memory.policy import (
+    Candidates,
+    MemoryLimits,
+    Option,
+    PointerRead,
+    Policy,
+    ProposedPrompts,
+    ReferenceRules,
+    RoleChange,
+    Selection,
+    SpatialRead,
+    Step,
+    Survivor,
+    WritePlan,
+    best_candidate,
+    with_scales,
+)
+from keepsight.memory.records import FrameRecord, ObjectMemory, Role
+from keepsight.memory.registry import POLICIES, PolicyFactory, policy_factory
+from keepsight.memory.sam2 import SAM2, select_conditioning
+
+__all__ = [
+    "POLICIES",
+    "SAM2",
+    "Candidates",
+    "FrameRecord",
+    "MemoryLimits",
+    "ObjectMemory",
+    "Option",
+    "PointerRead",
+    "Policy",
+    "PolicyFactory",
+    "ProposedPrompts",
+    "ReferenceRules",
+    "Role",
+    "RoleChange",
+    "Selection",
+    "SpatialRead",
+    "Step",
+    "Survivor",
+    "WritePlan",
+    "best_candidate",
+    "policy_factory",
+    "select_conditioning",
+    "with_scales",
+]

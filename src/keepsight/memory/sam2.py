@@ -1,0 +1,148 @@
+"""SAM 2's own rule: every prompted frame, and the six frames before this one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keepsight.memory.policy import (
+    Candidates,
+    MemoryLimits,
+    Option,
+    PointerRead,
+    Policy,
+    ReferenceRules,
+    Selection,
+    SpatialRead,
+    Step,
+    Survivor,
+    best_candidate,
+)
+from keepsight.memory.records import FrameRecord, ObjectMemory
+
+
+def select_conditioning(
+    frame: int, conditioning: dict[int, FrameRecord], limit: int, *, by_slicing: bool = False
+) -> tuple[dict[int, FrameRecord], dict[int, FrameRecord]]:
+    """Splits conditioning records into those attended and the rest.
+
+    Without a limit (-1) all are attended. Otherwise the nearest before ``frame``, the nearest at or after it, then the
+    nearest others until ``limit`` are taken; ties keep insertion order.
+
+    Args:
+        by_slicing: keep transformers' behaviour for ``limit == 1`` with prompts on both sides, where a negative
+            remainder slices off only the farthest one.
+    """
+    if limit == -1 or len(conditioning) <= limit:
+        return conditioning, {}
+    before = max((t for t in conditioning if t < frame), default=None)
+    after = min((t for t in conditioning if t >= frame), default=None)
+    picked = [t for t in (before, after) if t is not None]
+    if limit < len(picked) and not by_slicing:
+        picked = sorted(picked, key=lambda t: abs(t - frame))[:limit]
+    others = sorted((t for t in conditioning if t not in picked), key=lambda t: abs(t - frame))
+    picked += others[: limit - len(picked)]
+    selected = {t: conditioning[t] for t in picked}
+    return selected, {t: record for t, record in conditioning.items() if t not in selected}
+
+
+class SAM2(Policy):
+    """Recent-6 (Ravi et al. 2024, section 4; memory_attention of the released predictor)."""
+
+    name = "sam2"
+    summary = (
+        "SAM 2's own rule: the prompted frames and the six frames before this one; the candidate with the highest IoU "
+        "estimate wins. The cheapest policy and the baseline of all others; choose another when objects hide for long "
+        "or look-alikes cross. Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024."
+    )
+    options = (
+        Option("stride", 1, "frames between two recent memories; up: reaches further back, sees fewer recent changes"),
+        Option("max_conditioning", None, "prompted frames read at most, nearest first; up: slower, more loyal to them"),
+    )
+
+    def __init__(
+        self,
+        limits: MemoryLimits,
+        rules: ReferenceRules | None = None,
+        *,
+        stride: int = 1,
+        max_conditioning: int | None = None,
+    ) -> None:
+        super().__init__(limits, rules)
+        if stride < 1:
+            raise ValueError("stride must be 1 or more")
+        self.stride = stride
+        self.max_conditioning = limits.max_conditioning if max_conditioning is None else max_conditioning
+
+    def recent_frames(self, step: Step) -> list[tuple[int, int]]:
+        """``(slot code, frame)`` of the recent slots, oldest first.
+
+        With stride r > 1 the previous frame is always read and the others lie on a grid of r frames, so that
+        neighbouring steps read the same old frames.
+        """
+        slots = []
+        for relative in range(self.limits.slots - 1, 0, -1):
+            if relative == 1 or self.stride == 1:
+                frame = step.back(relative)
+            else:
+                unit = self.stride * step.stride
+                if step.reverse:
+                    frame = -(-step.back(2) // unit) * unit + (relative - 2) * unit
+                else:
+                    frame = (step.back(2) // unit) * unit - (relative - 2) * unit
+            slots.append((relative - 1, frame))
+        return slots
+
+    def select_memory(self, step: Step, bank: ObjectMemory, hypothesis: int) -> Selection:
+        selected, unselected = select_conditioning(
+            step.frame, bank.conditioning, self.max_conditioning, by_slicing=self.rules.limit_by_slicing
+        )
+        conditioning_code = self.limits.slots - 1
+        spatial = [SpatialRead(record, conditioning_code) for record in selected.values()]
+        for code, frame in self.recent_frames(step):
+            record = bank.track_record(frame) or unselected.get(frame)
+            if record is not None and record.memory is not None:
+                spatial.append(SpatialRead(record, code))
+        return Selection(tuple(spatial), tuple(self._pointers(step, bank, selected, unselected)))
+
+    def pointer_budget(self, step: Step) -> int:
+        """Pointers that fit: the backbone's budget, or the length of a shorter clip."""
+        return self.limits.pointers if step.frame_count is None else min(step.frame_count, self.limits.pointers)
+
+    def _pointers(
+        self, step: Step, bank: ObjectMemory, selected: dict[int, FrameRecord], unselected: dict[int, FrameRecord]
+    ) -> list[PointerRead]:
+        if self.limits.pointers == 0:
+            return []
+        eligible = bank.conditioning if self.rules.pointers_of_unselected else selected
+        reads = [
+            PointerRead(record, step.distance(frame)) for frame, record in eligible.items() if step.distance(frame) >= 0
+        ]
+        for distance in range(1, self.pointer_budget(step)):
+            frame = step.back(distance)
+            if frame < 0 or (step.frame_count is not None and frame >= step.frame_count):
+                break
+            record = bank.track_record(frame)
+            if record is None and self.rules.unselected_fill_pointers:
+                record = unselected.get(frame)
+            if record is not None and record.pointer is not None:
+                reads.append(PointerRead(record, distance))
+        return reads
+
+    def choose(self, step: Step, candidates: Sequence[Candidates]) -> list[Survivor]:
+        return [best_candidate(candidates)]
+
+    def evict(self, step: Step, bank: ObjectMemory) -> None:
+        """Keeps the last slots and pointers, and the same reach around prompted frames.
+
+        A person may turn round at a prompt (or run "both"), and then the frames on its far side are the recent ones.
+        """
+        spatial_reach = (self.limits.slots - 1) * self.stride * step.stride + step.stride
+        pointer_reach = max(self.limits.pointers * step.stride, spatial_reach)
+        centres = [step.frame, *bank.conditioning]
+        for frame in list(bank.tracked):
+            nearest = min(abs(frame - centre) for centre in centres)
+            if nearest > pointer_reach:
+                del bank.tracked[frame]
+            elif nearest > spatial_reach:
+                for record in bank.tracked[frame]:
+                    record.forget_spatial()

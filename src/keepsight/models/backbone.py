@@ -1,0 +1,191 @@
+"""What the engine asks of a model, whatever its family.
+
+A backbone holds weights and nothing else: no session state, no memory rule. Everything that belongs to one object travels
+in and out as opaque values (:data:`SpatialMemory`, pointers), which only the backbone that made them reads.
+
+A batch is over *units*, one unit being one hypothesis of one object. Image features are of one frame and shared by all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ABSENT_LOGIT = -1024.0
+"""Mask logit of an absent object everywhere (the references' value)."""
+
+ImageFeatures: TypeAlias = Any
+"""One frame's features, made by :meth:`Backbone.encode_image`."""
+
+SpatialMemory: TypeAlias = Any
+"""One unit's spatial memory of one frame, made by :meth:`Backbone.encode_memory`."""
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """What the engine and the policies have to know about the weights.
+
+    Attributes:
+        name: model name as the user gave it.
+        family: "sam2", "sam3-tracker", "edgetam", "builtin".
+        image_size: side of the square model input in px.
+        mask_size: side of the low-resolution mask logits.
+        slots, pointers, max_conditioning: see :class:`keepsight.memory.MemoryLimits`; plain numbers here because
+            ``models`` and ``memory`` do not know each other.
+        multimask_points: (least, most) number of points for which several candidates are decoded; tracking counts as 0.
+        feeds_back_logits: whether the previous mask may be given along with further clicks.
+    """
+
+    name: str
+    family: str
+    image_size: int
+    mask_size: int
+    slots: int
+    pointers: int
+    max_conditioning: int = -1
+    multimask_points: tuple[int, int] = (0, 1)
+    feeds_back_logits: bool = True
+
+
+@dataclass(frozen=True)
+class MemoryRead:
+    """One record to be attended by one unit.
+
+    Attributes:
+        memory: what :meth:`Backbone.encode_memory` gave.
+        slot_code: index into the temporal table; ``slots - 1`` is the conditioning class, 0 the newest recent frame.
+        conditioning: whether the record is of a conditioning frame.
+        token_keep: bool ``(grid, grid)`` positions that may be attended, ``None`` for all.
+        key_scale: factor on the keys before projection.
+    """
+
+    memory: SpatialMemory
+    slot_code: int
+    conditioning: bool
+    token_keep: NDArray[np.bool_] | None = None
+    key_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class PointerToken:
+    """One object pointer to be attended; ``position`` is already divided by the pointer budget less one."""
+
+    pointer: Tensor
+    position: float
+    key_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class UnitReads:
+    """Everything one unit attends to; nothing at all means that the frame is seen without memory."""
+
+    spatial: tuple[MemoryRead, ...] = ()
+    pointers: tuple[PointerToken, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts of a batch of units that all have the same number of points.
+
+    Attributes:
+        points: ``(B, P, 2)`` float, px of the model input (``image_size`` square).
+        labels: ``(B, P)`` int: 1 on the object, 0 not on it, 2 / 3 top-left / bottom-right box corner, -1 padding.
+        logits: ``(B, 1, mask_size, mask_size)`` previous mask logits, or ``None``.
+    """
+
+    points: Tensor
+    labels: Tensor
+    logits: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Mask candidates of a batch of units, before any presence gate.
+
+    Attributes:
+        logits: ``(B, M, mask_size, mask_size)``.
+        ious: ``(B, M)`` in [0, 1].
+        object_scores: ``(B,)`` presence logits.
+        pointers: ``(B, M, C)`` or ``None`` when the backbone has no pointers.
+    """
+
+    logits: Tensor
+    ious: Tensor
+    object_scores: Tensor
+    pointers: Tensor | None
+
+
+class Backbone(ABC):
+    """Adapter over the neural modules of one model family; see the module docstring."""
+
+    info: BackboneInfo
+    device: torch.device
+    dtype: torch.dtype
+
+    @abstractmethod
+    def preprocess(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """Turns an upright uint8 ``(H, W, 3)`` frame into ``(1, 3, image_size, image_size)`` on the device."""
+
+    @abstractmethod
+    def encode_image(self, pixels: Tensor) -> ImageFeatures:
+        """Features of one frame, shared by every unit."""
+
+    @abstractmethod
+    def feature_bytes(self, features: ImageFeatures) -> int:
+        """Size of cached features in bytes."""
+
+    @abstractmethod
+    def condition(self, features: ImageFeatures, reads: Sequence[UnitReads]) -> Any:
+        """Image features as each unit sees them through its memory; a batch of ``len(reads)``, opaque.
+
+        All units of a call either have memory or have none.
+        """
+
+    @abstractmethod
+    def decode(
+        self, features: ImageFeatures, conditioned: Any, prompts: PromptBatch | None, multimask: bool
+    ) -> Decoded:
+        """Mask candidates; several (the ambiguity of a click) with ``multimask``, else one."""
+
+    @abstractmethod
+    def select_units(self, conditioned: Any, units: Sequence[int]) -> Any:
+        """The given rows of what :meth:`condition` returned."""
+
+    @abstractmethod
+    def mask_prompt_pointer(self, features: ImageFeatures, masks: Tensor, multimask: bool) -> Tensor | None:
+        """Pointers ``(B, C)`` for binary masks ``(B, 1, image_size, image_size)`` that were given, not predicted.
+
+        Args:
+            multimask: take the pointer of the best of several candidates instead of the single one.
+        """
+
+    @abstractmethod
+    def encode_memory(
+        self, features: ImageFeatures, mask_logits: Tensor, object_scores: Tensor, binarize: bool
+    ) -> list[SpatialMemory]:
+        """Spatial memories of a batch.
+
+        Args:
+            mask_logits: ``(B, 1, image_size, image_size)`` or ``(B, 1, mask_size, mask_size)``, absent gate applied.
+            object_scores: ``(B,)``; <= 0 adds the absent embedding where the weights have one.
+            binarize: write the mask as 0/1 (prompted frames) instead of soft.
+        """
+
+    def absent_pointer(self) -> Tensor | None:
+        """The pointer ``(1, C)`` of an object that is not there."""
+        return None
+
+    @abstractmethod
+    def pack_memory(self, memory: SpatialMemory) -> dict[str, Tensor]:
+        """Tensors from which :meth:`unpack_memory` makes an equal memory; for checkpoints."""
+
+    @abstractmethod
+    def unpack_memory(self, tensors: dict[str, Tensor]) -> SpatialMemory:
+        """Inverse of :meth:`pack_memory`."""

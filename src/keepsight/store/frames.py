@@ -1,0 +1,161 @@
+"""Frame results in and out of the tables ``frames`` and ``masks``."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from keepsight.core import FrameResult, Mask, Source, StoreError, TrackedObject
+from keepsight.store.database import Database
+from keepsight.store.records import StoredVideo, TrackPoint
+
+_PAGE_FRAMES = 32  # frames read at a time: what `results` holds in memory
+_PAGE_POINTS = 2000
+_END = 2**62
+
+# What a person drew outlives a run; nothing else does.
+_UPSERT = """
+INSERT INTO masks (video_id, frame, object_id, counts, area, x1, y1, x2, y2, score, presence, source, run_id)
+VALUES (:video_id, :frame, :object_id, :counts, :area, :x1, :y1, :x2, :y2, :score, :presence, :source, :run_id)
+ON CONFLICT (video_id, frame, object_id) DO UPDATE SET
+    counts = excluded.counts, area = excluded.area, x1 = excluded.x1, y1 = excluded.y1, x2 = excluded.x2, y2 = excluded.y2,
+    score = excluded.score, presence = excluded.presence, source = excluded.source, run_id = excluded.run_id
+WHERE masks.source != 'edited' OR NOT :keep_edited
+"""
+
+
+def mask_row(video: StoredVideo, frame: int, item: TrackedObject, run_id: int | None) -> dict[str, Any]:
+    """The ``masks`` row of one object; checks what SQLite would only call a failed constraint.
+
+    Raises:
+        StoreError: a mask of another size than the video, or numbers that are not finite.
+    """
+    where = f"Frame {frame}, object {item.object_id}"
+    mask = item.mask
+    if (mask.height, mask.width) != (video.height, video.width):
+        raise StoreError(
+            f"{where}: the mask is {mask.width}x{mask.height} px but the video is {video.width}x{video.height} px."
+        )
+    if not (math.isfinite(item.score) and math.isfinite(item.presence)):
+        raise StoreError(f"{where}: score {item.score} and presence {item.presence} must be finite numbers.")
+    x1, y1, x2, y2 = mask.box or (None, None, None, None)
+    return {
+        "video_id": video.id,
+        "frame": frame,
+        "object_id": item.object_id,
+        "counts": mask.counts,
+        "area": mask.area,
+        "x1": x1,
+        "y1": y1,
+        "x2": x2,
+        "y2": y2,
+        "score": float(item.score),
+        "presence": float(item.presence),
+        "source": str(item.source),
+        "run_id": run_id,
+    }
+
+
+class Frames:
+    """Reads and writes results; every method takes the video's record because masks need its size."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def write(self, video: StoredVideo, run_id: int, result: FrameResult, *, keep_edited: bool) -> None:
+        """One frame, one transaction; objects that are not in ``result`` keep the rows they have."""
+        rows = [mask_row(video, result.frame, item, run_id) | {"keep_edited": keep_edited} for item in result.objects]
+        with self._db.transaction(f"frame {result.frame} was written"):
+            connection = self._db.connection
+            connection.execute(
+                "INSERT INTO frames (video_id, frame, run_id, time_s) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (video_id, frame, run_id) DO UPDATE SET time_s = excluded.time_s",
+                (video.id, result.frame, run_id, float(result.time_s)),
+            )
+            # An object that a tracker reports exists, whether or not somebody announced it (a detector's finds are not).
+            connection.executemany(
+                "INSERT OR IGNORE INTO objects (video_id, object_id, position) VALUES (:video_id, :object_id, "
+                "(SELECT COALESCE(MAX(position), 0) + 1 FROM objects WHERE video_id = :video_id))",
+                rows,
+            )
+            connection.executemany(_UPSERT, rows)
+
+    def read(self, video: StoredVideo, start: int, stop: int) -> Iterator[FrameResult]:
+        """Results of ``start <= frame < stop`` in order of frames, a page at a time.
+
+        No cursor stays open between pages: a reader that dawdles would keep the write-ahead log from being folded back.
+        """
+        while start < stop:
+            times, last = self._page(video, start, stop)
+            if not times:
+                return
+            masks: dict[int, list[TrackedObject]] = {frame: [] for frame in times}
+            for row in self._db.rows(
+                "SELECT m.* FROM masks m JOIN objects o USING (video_id, object_id) "
+                "WHERE m.video_id = ? AND m.frame BETWEEN ? AND ? AND NOT o.removed ORDER BY m.frame, o.position",
+                (video.id, start, last),
+            ):
+                masks.setdefault(row["frame"], []).append(_tracked(video, row))
+            for frame in sorted(times):
+                yield FrameResult(frame, times[frame], video.height, video.width, tuple(masks[frame]))
+            start = last + 1
+
+    def _page(self, video: StoredVideo, start: int, stop: int) -> tuple[dict[int, float], int]:
+        """The next frames that have a result (by a run or by hand) with their times, and the last frame that is covered."""
+        window = (video.id, start, stop, _PAGE_FRAMES)
+        done = self._db.rows(
+            "SELECT frame, MAX(time_s) AS time_s FROM frames WHERE video_id = ? AND frame >= ? AND frame < ? "
+            "GROUP BY frame ORDER BY frame LIMIT ?",
+            window,
+        )
+        drawn = self._db.rows(
+            "SELECT DISTINCT frame FROM masks WHERE video_id = ? AND frame >= ? AND frame < ? ORDER BY frame LIMIT ?",
+            window,
+        )
+        last = min(rows[-1]["frame"] if len(rows) == _PAGE_FRAMES else stop - 1 for rows in (done, drawn))
+        times = {row["frame"]: row["frame"] / video.fps for row in drawn if row["frame"] <= last}
+        times.update({row["frame"]: row["time_s"] for row in done if row["frame"] <= last})
+        return times, last
+
+    def done(self, video_id: int, run_id: int) -> set[int]:
+        """Frames that the run has written."""
+        return {
+            row["frame"]
+            for row in self._db.execute(
+                "SELECT frame FROM frames WHERE video_id = ? AND run_id = ? ORDER BY frame", (video_id, run_id)
+            )
+        }
+
+    def track(self, video_id: int, object_id: int) -> Iterator[TrackPoint]:
+        """One object over time, answered from the covering index alone."""
+        start = 0
+        while True:
+            rows = self._db.rows(
+                "SELECT frame, score, presence, area, x1, y1, x2, y2, source FROM masks INDEXED BY masks_by_object "
+                "WHERE video_id = ? AND object_id = ? AND frame >= ? ORDER BY frame LIMIT ?",
+                (video_id, object_id, start, _PAGE_POINTS),
+            )
+            for row in rows:
+                box = None if row["x1"] is None else (row["x1"], row["y1"], row["x2"], row["y2"])
+                yield TrackPoint(row["frame"], row["score"], row["presence"], row["area"], box, Source(row["source"]))
+            if len(rows) < _PAGE_POINTS:
+                return
+            start = rows[-1]["frame"] + 1
+
+    def keys(self, video_id: int, object_id: int | None, start: int, stop: int | None) -> list[tuple[int, int]]:
+        """``(frame, object_id)`` of the stored masks in a range."""
+        return [
+            (row["frame"], row["object_id"])
+            for row in self._db.rows(
+                "SELECT frame, object_id FROM masks WHERE video_id = ? AND frame >= ? AND frame < ? "
+                "AND (? IS NULL OR object_id = ?) ORDER BY frame, object_id",
+                (video_id, start, _END if stop is None else stop, object_id, object_id),
+            )
+        ]
+
+
+def _tracked(video: StoredVideo, row: sqlite3.Row) -> TrackedObject:
+    mask = Mask(video.height, video.width, bytes(row["counts"]))
+    return TrackedObject(row["object_id"], mask, row["score"], row["presence"], Source(row["source"]))

@@ -1,0 +1,395 @@
+"""The project: one file that holds everything known about the objects of one or more videos."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from keepsight.core import Box, FrameResult, Mask, Prompt, Source, StoreError, TrackedObject
+from keepsight.store.database import Database, create_file, open_file
+from keepsight.store.frames import Frames, mask_row
+from keepsight.store.history import History
+from keepsight.store.records import StoredObject, StoredPrompt, StoredRun, StoredVideo, TrackPoint
+from keepsight.store.runs import Runs, utc_now
+
+
+class Project:
+    """One ``*.keepsight`` file: videos, objects, prompts, masks by frame, runs, checkpoints and an undo log.
+
+    Every write is a transaction of its own. A process that is killed, a cancelled run or a full disk loses at most the write
+    in flight; what a method returned from is in the file. Reading never needs more memory than a few frames.
+
+    A ``Project`` belongs to the thread that opened it. Other threads and processes open the same file again: any number
+    may read while one writes; a second writer waits up to ``busy_timeout_s`` and then gets a :class:`StoreError`.
+    All methods raise :class:`StoreError` with one line for the user when the file cannot be read or written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._history = History(database)
+        self._frames = Frames(database)
+        self._runs = Runs(database)
+        self._videos: dict[int, StoredVideo] = {}
+
+    # ---- the file ----
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], overwrite: bool = False) -> Project:
+        """Makes an empty project and opens it.
+
+        Args:
+            overwrite: replaces an existing *project*; a file of any other kind, or one that a live run is writing, is never
+                replaced.
+        """
+        file = Path(path)
+        if overwrite and file.is_file() and file.stat().st_size:
+            busy: list[StoredRun] = []
+            with contextlib.suppress(StoreError), cls.open(file, read_only=True) as old:
+                busy = [run for video in old.videos() for run in old.runs(video.id) if run.state == "running"]
+            if busy:
+                raise StoreError(f"{file} is in use by a run that started at {busy[0].started_at}; stop it first.")
+        create_file(file, overwrite=overwrite)
+        return cls.open(file)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, read_only: bool = False, busy_timeout_s: float = 10.0) -> Project:
+        """Opens an existing project, for reading only where the file or its folder cannot be written.
+
+        Args:
+            busy_timeout_s: how long a write waits for another process's write.
+        """
+        return cls(open_file(Path(path), read_only=read_only, busy_timeout_s=busy_timeout_s))
+
+    @property
+    def path(self) -> Path:
+        return self._db.path
+
+    @property
+    def read_only(self) -> bool:
+        return self._db.read_only
+
+    def close(self) -> None:
+        """Folds the write-ahead log into the file. Closing twice is allowed."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Several writes as one: all of the block is stored or none of it (a frame together with its checkpoint, say)."""
+        with self._db.transaction("a group of writes was stored"):
+            yield
+
+    # ---- videos ----
+
+    def add_video(
+        self,
+        *,
+        path: str | os.PathLike[str],
+        name: str,
+        height: int,
+        width: int,
+        fps: float,
+        frame_count: int | None,
+        fingerprint: str,
+    ) -> int:
+        """Registers a video; see :class:`StoredVideo` for the fields. Returns its ``video_id``."""
+        with self._db.transaction(f"video {name} was added"):
+            cursor = self._db.execute(
+                "INSERT INTO videos (name, path, height, width, fps, frame_count, fingerprint, added_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (name, os.fspath(path), height, width, float(fps), frame_count, fingerprint, utc_now()),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def videos(self) -> list[StoredVideo]:
+        """All videos in the order in which they were added."""
+        return [StoredVideo(**dict(row)) for row in self._db.rows("SELECT * FROM videos ORDER BY id")]
+
+    def video(self, video_id: int) -> StoredVideo:
+        """One video.
+
+        Raises:
+            StoreError: there is no such video.
+        """
+        if video_id not in self._videos:
+            row = self._db.row("SELECT * FROM videos WHERE id = ?", (video_id,))
+            if row is None:
+                raise StoreError(f"{self.path} has no video {video_id}; add_video registers one.")
+            self._videos[video_id] = StoredVideo(**dict(row))
+        return self._videos[video_id]
+
+    def set_frame_count(self, video_id: int, frame_count: int) -> None:
+        """Records the length of a stream once it has ended."""
+        with self._db.transaction("the length of the video was stored"):
+            self._db.execute("UPDATE videos SET frame_count = ? WHERE id = ?", (frame_count, video_id))
+        self._videos.pop(video_id, None)
+
+    # ---- objects ----
+
+    def add_object(self, video_id: int, object_id: int, label: str | None = None, colour: str | None = None) -> None:
+        """Registers an object (undoable).
+
+        Raises:
+            StoreError: the id is in use, or was used by an object that has been removed: ids are never given twice.
+        """
+        self.video(video_id)
+        row = self._object_row(video_id, object_id)
+        used = row is not None and (not row["removed"] or self._has_rows(video_id, object_id))
+        if used:
+            state = "was removed, and ids are never reused" if row and row["removed"] else "exists already"
+            raise StoreError(
+                f"Object {object_id} {state}; choose another id, for instance {self.next_object_id(video_id)}."
+            )
+        with self._history.operation(f"add object {object_id}"):
+            position = self._db.rows(
+                "SELECT COALESCE(MAX(position), 0) + 1 FROM objects WHERE video_id = ?", (video_id,)
+            )
+            new = {
+                "video_id": video_id,
+                "object_id": object_id,
+                "position": position[0][0],
+                "label": label,
+                "colour": colour,
+            }
+            # The row stays for good (a run may hang masks on it), so what the log records is its removal being lifted.
+            self._db.execute(
+                "INSERT INTO objects (video_id, object_id, position, removed) VALUES (?, ?, ?, 1) "
+                "ON CONFLICT (video_id, object_id) DO NOTHING",
+                (video_id, object_id, position[0][0]),
+            )
+            self._change_object(video_id, object_id, new | {"removed": 0})
+
+    def objects(self, video_id: int) -> list[StoredObject]:
+        """The video's objects in the order in which they were added."""
+        return [
+            StoredObject(row["object_id"], row["label"], row["colour"])
+            for row in self._db.rows(
+                "SELECT * FROM objects WHERE video_id = ? AND NOT removed ORDER BY position", (video_id,)
+            )
+        ]
+
+    def next_object_id(self, video_id: int) -> int:
+        """The smallest id above every id ever used in this video, from 1."""
+        return int(
+            self._db.rows("SELECT COALESCE(MAX(object_id), 0) + 1 FROM objects WHERE video_id = ?", (video_id,))[0][0]
+        )
+
+    def rename_object(self, video_id: int, object_id: int, label: str | None) -> None:
+        """Changes an object's label (undoable)."""
+        row = self._existing_object(video_id, object_id)
+        with self._history.operation(f"rename object {object_id}"):
+            self._change_object(video_id, object_id, row | {"label": label})
+
+    def recolour_object(self, video_id: int, object_id: int, colour: str | None) -> None:
+        """Changes an object's colour, ``#rrggbb`` or ``None`` for the palette's (undoable)."""
+        row = self._existing_object(video_id, object_id)
+        with self._history.operation(f"recolour object {object_id}"):
+            self._change_object(video_id, object_id, row | {"colour": colour})
+
+    def remove_object(self, video_id: int, object_id: int) -> None:
+        """Hides an object with its prompts and masks (undoable); its id is not given again."""
+        row = self._existing_object(video_id, object_id)
+        with self._history.operation(f"remove object {object_id}"):
+            self._change_object(video_id, object_id, row | {"removed": 1})
+
+    def _object_row(self, video_id: int, object_id: int) -> dict[str, Any] | None:
+        row = self._db.row("SELECT * FROM objects WHERE video_id = ? AND object_id = ?", (video_id, object_id))
+        return dict(row) if row else None
+
+    def _existing_object(self, video_id: int, object_id: int) -> dict[str, Any]:
+        row = self._object_row(video_id, object_id)
+        if row is None or row["removed"]:
+            raise StoreError(f"Video {video_id} has no object {object_id}.")
+        return row
+
+    def _has_rows(self, video_id: int, object_id: int) -> bool:
+        key = (video_id, object_id)
+        return any(
+            self._db.row(f"SELECT 1 FROM {table} WHERE video_id = ? AND object_id = ? LIMIT 1", key) is not None
+            for table in ("masks", "prompts")
+        )
+
+    def _change_object(self, video_id: int, object_id: int, row: dict[str, Any]) -> None:
+        self._history.change("objects", {"video_id": video_id, "object_id": object_id}, row)
+
+    def _ensure_object(self, video_id: int, object_id: int, label: str | None = None) -> None:
+        if self._object_row(video_id, object_id) is None:
+            self.add_object(video_id, object_id, label)
+        self._existing_object(video_id, object_id)
+
+    # ---- prompts ----
+
+    def add_prompt(self, video_id: int, prompt: Prompt) -> int:
+        """Stores a prompt (undoable) and, when it is new, its object. Returns the prompt's id.
+
+        Raises:
+            InputError: the prompt lies outside the video.
+        """
+        video = self.video(video_id)
+        prompt.check_inside(video.height, video.width)
+        with self._history.operation(f"prompt object {prompt.object_id} on frame {prompt.frame}"):
+            self._ensure_object(video_id, prompt.object_id, prompt.label)
+            last = self._db.row("SELECT seq FROM sqlite_sequence WHERE name = 'prompts'")
+            prompt_id = (int(last["seq"]) if last else 0) + 1
+            row = {
+                "id": prompt_id,
+                "video_id": video_id,
+                "object_id": prompt.object_id,
+                "frame": prompt.frame,
+                "points": json.dumps(
+                    [[x, y, label] for (x, y), label in zip(prompt.points, prompt.labels, strict=True)]
+                ),
+                "box": json.dumps(prompt.box) if prompt.box else None,
+                "mask_height": prompt.mask.height if prompt.mask else None,
+                "mask_width": prompt.mask.width if prompt.mask else None,
+                "counts": prompt.mask.counts if prompt.mask else None,
+                "label": prompt.label,
+            }
+            self._history.change("prompts", {"id": prompt_id}, row)
+        return prompt_id
+
+    def prompts(self, video_id: int) -> list[StoredPrompt]:
+        """Prompts of the video's objects, in the order in which they were given."""
+        rows = self._db.rows(
+            "SELECT p.* FROM prompts p JOIN objects o USING (video_id, object_id) "
+            "WHERE p.video_id = ? AND NOT o.removed ORDER BY p.id",
+            (video_id,),
+        )
+        return [StoredPrompt(row["id"], _prompt(dict(row))) for row in rows]
+
+    def remove_prompt(self, prompt_id: int) -> None:
+        """Removes a prompt (undoable)."""
+        row = self._db.row("SELECT object_id FROM prompts WHERE id = ?", (prompt_id,))
+        if row is None:
+            raise StoreError(f"{self.path} has no prompt {prompt_id}.")
+        with self._history.operation(f"remove prompt of object {row['object_id']}"):
+            self._history.change("prompts", {"id": prompt_id}, None)
+
+    # ---- runs and their checkpoints ----
+
+    def start_run(self, video_id: int, settings: dict[str, Any]) -> int:
+        """Notes that this process starts to track; ``settings`` is kept as JSON. Returns the run's id."""
+        return self._runs.start(self.video(video_id).id, settings)
+
+    def resume_run(self, run_id: int) -> None:
+        """Takes an ended or interrupted run over: it is ``running`` again, by this process."""
+        self._runs.resume(run_id)
+
+    def finish_run(self, run_id: int, state: str, note: str = "", facts: dict[str, Any] | None = None) -> None:
+        """Ends a run as ``finished``, ``cancelled`` or ``failed``.
+
+        Args:
+            note: one line for a person.
+            facts: what the report shows (timings, versions, warnings), kept as JSON.
+
+        The checkpoints of a finished run are dropped: there is nothing left to resume.
+        """
+        self._runs.finish(run_id, state, note, facts or {})
+
+    def runs(self, video_id: int) -> list[StoredRun]:
+        """Runs over a video, oldest first. One that says ``running`` while its process is gone is ``interrupted``."""
+        return self._runs.of_video(video_id)
+
+    def save_checkpoint(self, run_id: int, frame: int, state: bytes) -> None:
+        """Keeps what a tracker needs to go on after ``frame``; only the latest two of a run stay."""
+        self._runs.save_checkpoint(run_id, frame, state)
+
+    def latest_checkpoint(self, run_id: int) -> tuple[int, bytes] | None:
+        """``(frame, state)`` saved last, by time of saving and not by frame: a run may go backwards."""
+        return self._runs.latest_checkpoint(run_id)
+
+    # ---- results ----
+
+    def write_result(self, video_id: int, run_id: int, result: FrameResult, *, keep_edited: bool = True) -> None:
+        """Stores one frame in one transaction; a second write of the frame replaces the first.
+
+        A frame without objects is stored too: "nothing there" is an answer. Objects that are not in ``result`` keep their
+        masks; an object that was never added is added. Not part of the undo log.
+
+        Args:
+            keep_edited: masks that a person drew (:meth:`set_mask`) are left alone.
+        """
+        self._frames.write(self.video(video_id), run_id, result, keep_edited=keep_edited)
+
+    def result(self, video_id: int, frame: int) -> FrameResult | None:
+        """One frame; ``None`` when neither a run nor a person has been there."""
+        return next(self._frames.read(self.video(video_id), frame, frame + 1), None)
+
+    def results(self, video_id: int, start: int | None = None, stop: int | None = None) -> Iterator[FrameResult]:
+        """Stored frames with ``start <= frame < stop`` in order; holds a few dozen frames at a time.
+
+        Results may be written while this runs: frames that it has not reached yet are seen as they are then.
+        """
+        return self._frames.read(self.video(video_id), start or 0, 2**62 if stop is None else stop)
+
+    def frames_done(self, video_id: int, run_id: int) -> set[int]:
+        """Frames that the run has written, whether or not anything was visible there."""
+        return self._frames.done(video_id, run_id)
+
+    def track(self, video_id: int, object_id: int) -> Iterator[TrackPoint]:
+        """One object over time without its pixels, cheap enough to draw a timeline of hours."""
+        return self._frames.track(video_id, object_id)
+
+    # ---- edits ----
+
+    def operation(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Groups edits into one step of undo and one transaction; keep the block short, it holds the write lock."""
+        return self._history.operation(name)
+
+    def set_mask(
+        self, video_id: int, object_id: int, frame: int, mask: Mask, source: Source = Source.EDITED, score: float = 1.0
+    ) -> None:
+        """Replaces one object's mask on one frame (undoable); later runs leave an ``EDITED`` mask alone."""
+        video = self.video(video_id)
+        item = TrackedObject(object_id, mask, score, 1.0 if mask.area else 0.0, source)
+        with self._history.operation(f"edit object {object_id} on frame {frame}"):
+            self._ensure_object(video_id, object_id)
+            key = {"video_id": video_id, "frame": frame, "object_id": object_id}
+            self._history.change("masks", key, mask_row(video, frame, item, None))
+
+    def delete_masks(
+        self, video_id: int, object_id: int | None = None, start: int | None = None, stop: int | None = None
+    ) -> int:
+        """Deletes the masks of one object (or of all) with ``start <= frame < stop`` (undoable). Returns how many."""
+        name = "delete masks" if object_id is None else f"delete masks of object {object_id}"
+        with self._history.operation(name):
+            keys = self._frames.keys(video_id, object_id, start or 0, stop)
+            for frame, owner in keys:
+                self._history.change("masks", {"video_id": video_id, "frame": frame, "object_id": owner}, None)
+        return len(keys)
+
+    def undo(self) -> str | None:
+        """Takes the latest edit back; its name, or ``None`` when there is none. Masks that a run wrote since stay."""
+        return self._history.undo()
+
+    def redo(self) -> str | None:
+        """Does the latest undone edit again; its name, or ``None``. A new edit ends what can be redone."""
+        return self._history.redo()
+
+    def undo_names(self) -> tuple[str | None, str | None]:
+        """What :meth:`undo` and :meth:`redo` would do next, for the labels of their buttons."""
+        return self._history.names()
+
+
+def _prompt(row: dict[str, Any]) -> Prompt:
+    points = json.loads(row["points"])
+    box: Box | None = tuple(json.loads(row["box"])) if row["box"] else None
+    mask = None if row["counts"] is None else Mask(row["mask_height"], row["mask_width"], bytes(row["counts"]))
+    return Prompt(
+        object_id=row["object_id"],
+        frame=row["frame"],
+        points=tuple((x, y) for x, y, _ in points),
+        labels=tuple(int(label) for _, _, label in points),
+        box=box,
+        mask=mask,
+        label=row["label"],
+    )

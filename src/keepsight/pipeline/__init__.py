@@ -1,0 +1,1 @@
+"""Whole jobs: from a video and prompts to a project and everything that is derived from it."""

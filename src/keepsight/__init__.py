@@ -1,1 +1,80 @@
-"""Keepsight: segments and tracks objects through video and does not lose sight of them."""
+"""Keepsight: segments and tracks objects through video and does not lose sight of them.
+
+import keepsight
+
+tracker = keepsight.load("builtin", policy="sam2")
+session = tracker.open("clip.mp4")
+session.add(object_id=1, frame=0, box=(100, 80, 220, 260))
+for result in session.propagate():
+    print(result.frame, result[1].mask.area)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load": "keepsight.tracking",
+    "Tracker": "keepsight.tracking",
+    "Session": "keepsight.tracking",
+    "EngineOptions": "keepsight.tracking",
+    "Compatibility": "keepsight.tracking",
+    "open_video": "keepsight.video",
+    "Frame": "keepsight.core",
+    "FrameResult": "keepsight.core",
+    "InputError": "keepsight.core",
+    "KeepsightError": "keepsight.core",
+    "Mask": "keepsight.core",
+    "ModelError": "keepsight.core",
+    "Prompt": "keepsight.core",
+    "StoreError": "keepsight.core",
+    "TrackedObject": "keepsight.core",
+    "Project": "keepsight.store",
+}
+
+__all__ = [
+    "Compatibility",
+    "EngineOptions",
+    "Frame",
+    "FrameResult",
+    "InputError",
+    "KeepsightError",
+    "Mask",
+    "ModelError",
+    "Project",
+    "Prompt",
+    "Session",
+    "StoreError",
+    "TrackedObject",
+    "Tracker",
+    "__version__",
+    "load",
+    "open_video",
+]
+
+if TYPE_CHECKING:
+    from keepsight.core import (
+        Frame,
+        FrameResult,
+        InputError,
+        KeepsightError,
+        Mask,
+        ModelError,
+        Prompt,
+        StoreError,
+        TrackedObject,
+    )
+    from keepsight.store import Project
+    from keepsight.tracking import Compatibility, EngineOptions, Session, Tracker, load
+    from keepsight.video import open_video
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: `keepsight --help` must not wait for torch.
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'keepsight' has no attribute '{name}'")

@@ -40,6 +40,7 @@ class BackboneInfo:
         slots, pointers, max_conditioning: see :class:`keepsight.memory.MemoryLimits`; plain numbers here because
             ``models`` and ``memory`` do not know each other.
         multimask_points: (least, most) number of points for which several candidates are decoded; tracking counts as 0.
+        multimask_tracking: whether several candidates are decoded on frames without a prompt.
         feeds_back_logits: whether the previous mask may be given along with further clicks.
     """
 
@@ -51,7 +52,13 @@ class BackboneInfo:
     pointers: int
     max_conditioning: int = -1
     multimask_points: tuple[int, int] = (0, 1)
+    multimask_tracking: bool = True
     feeds_back_logits: bool = True
+
+    def multimask(self, points: int, *, prompted: bool) -> bool:
+        """Whether several candidates are decoded for a frame with this many points (a box counts as two)."""
+        least, most = self.multimask_points
+        return (prompted or self.multimask_tracking) and least <= points <= most
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,8 @@
+"""The engine: batched steps, sessions on videos, endless streams."""
+
+from keepsight.tracking.engine import Engine
+from keepsight.tracking.options import Compatibility, EngineOptions
+from keepsight.tracking.session import Session
+from keepsight.tracking.tracker import Tracker, load
+
+__all__ = ["Compatibility", "Engine", "EngineOptions", "Session", "Tracker", "load"]

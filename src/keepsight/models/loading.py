@@ -1,0 +1,123 @@
+"""From a model's name to a backbone that is ready, with every weight accounted for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from keepsight.core.errors import ModelError
+from keepsight.models.backbone import Backbone
+from keepsight.models.devices import resolve_device, resolve_dtype
+from keepsight.models.download import missing_weights
+from keepsight.models.registry import ModelEntry, local_dir, resolve
+
+_CLASSES = {"sam2": "Sam2VideoModel", "sam3": "Sam3TrackerVideoModel", "edgetam": "EdgeTamVideoModel"}
+_UNUSED_BY_DESIGN = {
+    # The text detector of a SAM 3 checkpoint; only the tracker is used here.
+    "sam3": re.compile(r"^(detector_model|tracker_neck)\."),
+}
+
+
+def load_backbone(
+    name: str | Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    image_size: int | None = None,
+    dynamic_multimask: bool | None = None,
+) -> Backbone:
+    """Loads a model by name, hub id (already downloaded) or local folder.
+
+    Args:
+        name: "builtin", "sam2.1-tiny", "facebook/sam2.1-hiera-tiny", a folder with config.json and safetensors, ...
+        device, dtype: see :mod:`keepsight.models.devices`.
+        image_size: side of the model input in px, where the family allows another than its own (SAM 2: any multiple of
+            32 that its windows divide). Down: faster, coarser.
+        dynamic_multimask: see :class:`keepsight.models.sam2.hf_video.HFVideoBackbone`.
+
+    Raises:
+        ModelError: unknown, not downloaded, gated, damaged, or with weights missing or left over.
+        InputError: a device or dtype that cannot be used.
+    """
+    entry = resolve(str(name))
+    target = resolve_device(device)
+    precision = resolve_dtype(dtype, target, family=entry.family)
+    if entry.family == "builtin":
+        if image_size is not None:
+            raise ModelError("The built-in model has one input size; leave image_size out.")
+        from keepsight.models.builtin.backbone import load_builtin
+
+        return load_builtin(entry.folder, name=entry.name, device=target)
+    folder = local_dir(entry)
+    if folder is None:
+        raise missing_weights(entry)
+    return load_transformers(folder, entry, target, precision, image_size, dynamic_multimask)
+
+
+def load_transformers(
+    folder: Path,
+    entry: ModelEntry,
+    device: torch.device,
+    dtype: torch.dtype,
+    image_size: int | None = None,
+    dynamic_multimask: bool | None = None,
+) -> Backbone:
+    """Loads one of the transformers families from a folder; see :func:`load_backbone`."""
+    import transformers
+
+    from keepsight.models.sam2.hf_video import HFVideoBackbone
+
+    if entry.family not in _CLASSES:
+        raise ModelError(f"{folder} is not a tracker that Keepsight knows; see `keepsight models`.")
+    cls: Any = getattr(transformers, _CLASSES[entry.family])
+    try:
+        config = cls.config_class.from_pretrained(folder)
+        if image_size is not None:
+            config.image_size = image_size
+        model, report = cls.from_pretrained(
+            folder, config=config, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except ImportError as error:
+        raise ModelError(
+            f"{entry.title} needs a package that is not installed ({_first_line(error)}); "
+            "install it, or choose another model with `keepsight models`."
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(f"{entry.title} in {folder} cannot be loaded: {_first_line(error)}") from error
+    check_weights(report, entry)
+    return HFVideoBackbone(model.to(device), entry.name, dynamic_multimask=dynamic_multimask)
+
+
+def check_weights(report: dict[str, Any], entry: ModelEntry) -> None:
+    """Refuses a checkpoint that leaves a weight unset or brings one that nothing uses.
+
+    Args:
+        report: loading information of transformers.
+
+    Raises:
+        ModelError: names the first offenders.
+    """
+    unused = _UNUSED_BY_DESIGN.get(entry.family)
+    left_over = [key for key in report["unexpected_keys"] if not (unused and unused.match(key))]
+    mismatched = [str(item[0]) if isinstance(item, tuple) else str(item) for item in report["mismatched_keys"]]
+    for keys, what in (
+        (report["missing_keys"], "leaves weights of the model unset"),
+        (mismatched, "has weights of another shape"),
+        (left_over, "has tensors that the model does not use"),
+    ):
+        if keys:
+            raise ModelError(f"The checkpoint of {entry.title} {what}: {_some(keys)}.")
+
+
+def _some(keys: Iterable[str], shown: int = 4) -> str:
+    names = sorted(keys)
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

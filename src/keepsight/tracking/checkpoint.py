@@ -1,0 +1,185 @@
+"""The exact state of a session as bytes: safetensors for what the model wrote, JSON for the rest.
+
+Nothing in it is executed on reading. A resumed run continues bit for bit, because the bank is stored as it is instead of
+being made again from masks.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from keepsight.core import Mask
+from keepsight.core.errors import StoreError
+from keepsight.memory import FrameRecord, ObjectMemory, Role
+from keepsight.models.backbone import Backbone
+from keepsight.tracking.track import FramePrompt, Track
+
+FORMAT = 1
+
+
+class _TensorTable:
+    """Names tensors, each object once: what objects share stays shared."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self._names: dict[int, str] = {}
+
+    def put(self, tensor: Tensor | None) -> str | None:
+        if tensor is None:
+            return None
+        if id(tensor) not in self._names:
+            name = f"t{len(self.tensors)}"
+            self._names[id(tensor)] = name
+            # A clone, for safetensors refuses views of one storage.
+            self.tensors[name] = tensor.detach().cpu().contiguous().clone()
+        return self._names[id(tensor)]
+
+
+def pack(backbone: Backbone, tracks: list[Track], extra: dict[str, Any]) -> bytes:
+    """State of all tracks plus ``extra`` (JSON values)."""
+    table = _TensorTable()
+    state = {
+        "format": FORMAT,
+        "model": backbone.info.name,
+        "extra": extra,
+        "tracks": [_pack_track(backbone, track, table) for track in tracks],
+    }
+    return save(table.tensors, metadata={"keepsight": json.dumps(state)})
+
+
+def _pack_track(backbone: Backbone, track: Track, table: _TensorTable) -> dict[str, Any]:
+    return {
+        "object_id": track.object_id,
+        "label": track.label,
+        "policy": track.policy.state(),
+        "tracked": track.tracked.state(),
+        "prompts": {str(frame): _pack_prompt(prompt) for frame, prompt in track.prompts.items()},
+        "pending": list(track.pending),
+        "conditioning": [_pack_record(backbone, r, table) for r in track.bank.conditioning.values()],
+        "records": [[_pack_record(backbone, r, table) for r in records] for records in track.bank.tracked.values()],
+    }
+
+
+def _pack_prompt(prompt: FramePrompt) -> dict[str, Any]:
+    return {
+        "points": prompt.points,
+        "labels": prompt.labels,
+        "box": prompt.box,
+        "mask": None if prompt.mask is None else prompt.mask.to_coco(),
+    }
+
+
+def _pack_record(backbone: Backbone, record: FrameRecord, table: _TensorTable) -> dict[str, Any]:
+    packed: dict[str, Any] = {
+        name: getattr(record, name)
+        for name in ("frame", "iou", "object_score", "area_px", "candidate", "slot", "score", "marks")
+    }
+    packed["role"] = record.role.value
+    packed["pointer"] = table.put(record.pointer)
+    packed["logits"] = table.put(record.logits)
+    if isinstance(record.memory, Tensor):  # a whole mask that still waits to be written
+        packed["mask_to_write"] = table.put(record.memory)
+    elif record.memory is not None:
+        packed["memory"] = {name: table.put(tensor) for name, tensor in backbone.pack_memory(record.memory).items()}
+    return packed
+
+
+def unpack(data: bytes, backbone: Backbone, new_track: Any) -> tuple[list[Track], dict[str, Any]]:
+    """Inverse of :func:`pack`.
+
+    Args:
+        new_track: makes an empty track with a fresh policy for an object id.
+
+    Raises:
+        StoreError: not such a state, of another version, or of another model.
+    """
+    tensors, state = _read(data)
+    if state.get("format") != FORMAT:
+        raise StoreError("The checkpoint was written by another version of Keepsight; start again with --overwrite.")
+    if state["model"] != backbone.info.name:
+        raise StoreError(
+            f"The checkpoint belongs to model '{state['model']}', not '{backbone.info.name}'; "
+            f"continue with --model {state['model']} or start again with --overwrite."
+        )
+    moved = {name: tensor.to(backbone.device) for name, tensor in tensors.items()}
+    memories: dict[str, Any] = {}
+    tracks = []
+    for packed in state["tracks"]:
+        track: Track = new_track(packed["object_id"])
+        track.label = packed["label"]
+        track.policy.restore(packed["policy"])
+        track.tracked.restore(packed["tracked"])
+        track.prompts = {int(frame): _unpack_prompt(prompt) for frame, prompt in packed["prompts"].items()}
+        bank = ObjectMemory()
+        for item in packed["conditioning"]:
+            record = _unpack_record(backbone, item, moved, memories)
+            bank.conditioning[record.frame] = record
+        for items in packed["records"]:
+            records = [_unpack_record(backbone, item, moved, memories) for item in items]
+            bank.tracked[records[0].frame] = records
+        track.bank = bank
+        for frame in packed["pending"]:
+            record_at = bank.at(frame)
+            if record_at is not None:
+                track.pending[frame] = record_at
+        tracks.append(track)
+    return tracks, state["extra"]
+
+
+def _read(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    import tempfile
+
+    # The metadata can only be read from a file with safetensors' public interface.
+    try:
+        with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+            file.write(data)
+            file.flush()
+            with safe_open(file.name, framework="pt") as archive:
+                state = json.loads((archive.metadata() or {})["keepsight"])
+                return {name: archive.get_tensor(name) for name in archive.keys()}, state  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise StoreError("The checkpoint is damaged; start again with --overwrite.") from error
+
+
+def _unpack_prompt(packed: dict[str, Any]) -> FramePrompt:
+    box = packed["box"]
+    return FramePrompt(
+        points=[(float(x), float(y)) for x, y in packed["points"]],
+        labels=[int(label) for label in packed["labels"]],
+        box=None if box is None else (box[0], box[1], box[2], box[3]),
+        mask=None if packed["mask"] is None else Mask.from_coco(packed["mask"]),
+    )
+
+
+def _unpack_record(
+    backbone: Backbone, packed: dict[str, Any], tensors: dict[str, Tensor], memories: dict[str, Any]
+) -> FrameRecord:
+    def tensor(name: str | None) -> Tensor | None:
+        return None if name is None else tensors[name]
+
+    memory: Any = tensor(packed.get("mask_to_write"))
+    if "memory" in packed:
+        names = packed["memory"]
+        key = json.dumps(names, sort_keys=True)
+        if key not in memories:
+            memories[key] = backbone.unpack_memory({part: tensors[name] for part, name in names.items()})
+        memory = memories[key]
+    return FrameRecord(
+        frame=packed["frame"],
+        role=Role(packed["role"]),
+        memory=memory,
+        pointer=tensor(packed["pointer"]),
+        logits=tensor(packed["logits"]),
+        iou=packed["iou"],
+        object_score=packed["object_score"],
+        area_px=packed["area_px"],
+        candidate=packed["candidate"],
+        slot=packed["slot"],
+        score=packed["score"],
+        marks=packed["marks"],
+    )

@@ -1,0 +1,459 @@
+"""A video being followed: prompts on any frame, ranges in any direction, corrections, cancel, checkpoints."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import torch
+
+from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, Source, TrackedObject
+from keepsight.core.errors import InputError
+from keepsight.memory import FrameRecord, MemoryLimits, Policy, PolicyFactory, Role, Step
+from keepsight.models.backbone import Backbone, ImageFeatures
+from keepsight.tracking import checkpoint
+from keepsight.tracking.engine import Engine
+from keepsight.tracking.masks import fill_holes, masks_at_size
+from keepsight.tracking.options import EngineOptions
+from keepsight.tracking.plan import Visit, plan_visits
+from keepsight.tracking.track import FramePrompt, Track
+from keepsight.video import VideoSource, prefetch
+
+
+class FeatureCache:
+    """Image features by frame, least recently used out first, within a byte budget."""
+
+    def __init__(self, backbone: Backbone, limit_bytes: int) -> None:
+        self._backbone = backbone
+        self._limit = limit_bytes
+        self._items: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self._sizes: dict[int, int] = {}
+
+    def get(self, frame: int) -> ImageFeatures | None:
+        if frame in self._items:
+            self._items.move_to_end(frame)
+        return self._items.get(frame)
+
+    def put(self, frame: int, features: ImageFeatures) -> None:
+        self._items[frame] = features
+        self._items.move_to_end(frame)
+        self._sizes[frame] = self._backbone.feature_bytes(features)
+        while sum(self._sizes.values()) > self._limit and self._items:
+            oldest, _ = self._items.popitem(last=False)
+            del self._sizes[oldest]
+
+
+class TrackSet:
+    """The objects of a session or stream, and what both do with them."""
+
+    def __init__(self, backbone: Backbone, policy: PolicyFactory, options: EngineOptions) -> None:
+        self.backbone = backbone
+        self.options = options
+        self.engine = Engine(backbone, options)
+        self._policy_factory = policy
+        self.tracks: dict[int, Track] = {}
+        self.retired_ids: set[int] = set()
+
+    def new_track(self, object_id: int) -> Track:
+        return Track(object_id, self._new_policy())
+
+    def _new_policy(self) -> Policy:
+        info = self.backbone.info
+        limits = MemoryLimits(info.slots, info.pointers, info.max_conditioning)
+        return self._policy_factory(limits, self.options.compatibility.rules)
+
+    def take_prompt(self, prompt: Prompt, *, clear: bool) -> Track:
+        """Adds a prompt to its object (made when new) without answering it yet."""
+        if prompt.object_id in self.retired_ids:
+            raise InputError(f"Object {prompt.object_id} was removed; ids are never used again, take another.")
+        track = self.tracks.get(prompt.object_id) or self.new_track(prompt.object_id)
+        said = track.prompts.get(prompt.frame)
+        if said is None or clear or prompt.mask is not None or (prompt.box is not None and said.mask is not None):
+            said = FramePrompt()
+        if said.mask is not None:
+            raise InputError(
+                f"Object {prompt.object_id} has a mask on frame {prompt.frame}; "
+                "correct it with clear=True, or with a new mask."
+            )
+        said.points = [*said.points, *prompt.points]
+        said.labels = [*said.labels, *prompt.labels]
+        said.box = prompt.box or said.box
+        said.mask = prompt.mask
+        track.prompts[prompt.frame] = said
+        track.label = prompt.label or track.label
+        self.tracks[prompt.object_id] = track
+        return track
+
+    def remove(self, object_id: int) -> None:
+        if object_id not in self.tracks:
+            raise InputError(f"There is no object {object_id}; there are: {sorted(self.tracks) or 'none'}.")
+        del self.tracks[object_id]
+        self.retired_ids.add(object_id)
+
+    def result(self, frame: Frame, tracks: Sequence[Track], step: Step) -> FrameResult:
+        """What the policies show for ``tracks`` on a frame they have just been followed onto."""
+        shown = [(track, track.policy.emit(step, track.bank)) for track in tracks]
+        records = [(track, record) for track, record in shown if record is not None]
+        objects = self.present([(track, record) for track, record in records], frame.height, frame.width)
+        return FrameResult(frame.index, frame.time_s, frame.height, frame.width, tuple(objects))
+
+    def present(self, shown: Sequence[tuple[Track, FrameRecord]], height: int, width: int) -> list[TrackedObject]:
+        logits = []
+        for _, record in shown:
+            assert record.logits is not None
+            # A prompted frame was filled before its memory was written, as Meta does.
+            largest = 0 if record.role is Role.PROMPT else self.options.compatibility.fill_hole_px
+            logits.append(fill_holes(record.logits, largest))
+        masks = masks_at_size(logits, height, width)
+        return [
+            TrackedObject(
+                object_id=track.object_id,
+                mask=mask,
+                score=min(max(record.iou, 0.0), 1.0),
+                presence=float(torch.sigmoid(torch.tensor(record.object_score))),
+                source=Source.PROMPT if record.role is Role.PROMPT else Source.TRACKED,
+            )
+            for (track, record), mask in zip(shown, masks, strict=True)
+        ]
+
+
+class Session:
+    """Follows objects through one video that can be rewound.
+
+    Not safe for use from several threads, but :meth:`cancel` may be called from anywhere.
+    """
+
+    def __init__(self, backbone: Backbone, policy: PolicyFactory, options: EngineOptions, video: VideoSource) -> None:
+        if video.live:
+            raise InputError("A live source cannot be rewound; follow it with tracker.step(frame).")
+        if not video.frame_count:
+            raise InputError(f"'{video.name}' has no frames.")
+        self.video = video
+        self.frame_count: int = video.frame_count
+        self.backbone = backbone
+        self.options = options
+        self._set = TrackSet(backbone, policy, options)
+        self._features = FeatureCache(backbone, options.feature_cache_bytes)
+        self._cancelled = False
+        self._visited = 0
+        self.last_logits: dict[int, torch.Tensor] = {}
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Ids of the objects being followed, in the order they were added."""
+        return list(self._set.tracks)
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Labels by object id, for objects that have one."""
+        return {track.object_id: track.label for track in self._set.tracks.values() if track.label}
+
+    @property
+    def visited(self) -> int:
+        """Results given so far by the current :meth:`propagate`, counted on through resumptions."""
+        return self._visited
+
+    # -- prompts -----------------------------------------------------------------------------------------------------
+    def add(
+        self,
+        *,
+        object_id: int,
+        frame: int,
+        points: Sequence[tuple[float, float]] = (),
+        labels: Sequence[int] | None = None,
+        box: Sequence[float] | None = None,
+        mask: Any | None = None,
+        label: str | None = None,
+        clear: bool = False,
+        previous: Mask | None = None,
+    ) -> TrackedObject:
+        """Points at an object on a frame, or corrects it there, and returns its mask on that frame at once.
+
+        Clicks add up: those of earlier calls on the same frame are kept, and the mask that is there is refined.
+
+        Args:
+            object_id: any id >= 0 that was not removed before.
+            frame: frame index in the video.
+            points: ``(x, y)`` in px of the frame; all positive unless ``labels`` says otherwise.
+            labels: 1 on the object, 0 not on it, one a point.
+            box: ``(x1, y1, x2, y2)`` in px.
+            mask: :class:`~keepsight.core.Mask` or ``(H, W)`` array; stands by itself.
+            label: a name.
+            clear: forget earlier prompts of this object on this frame.
+            previous: the mask that is there, when the session has already let it go (a store has it).
+
+        Raises:
+            InputError: a prompt that does not fit the frame or the video.
+        """
+        chosen_box = None if box is None else _as_box(box)
+        chosen_mask = mask if mask is None or isinstance(mask, Mask) else Mask.from_array(mask)
+        chosen_points = tuple((float(x), float(y)) for x, y in points)
+        chosen_labels = (1,) * len(chosen_points) if labels is None else tuple(int(value) for value in labels)
+        prompt = Prompt(object_id, frame, chosen_points, chosen_labels, chosen_box, chosen_mask, label)
+        return self.add_prompt(prompt, clear=clear, previous=previous)
+
+    def add_prompt(self, prompt: Prompt, *, clear: bool = False, previous: Mask | None = None) -> TrackedObject:
+        """:meth:`add` with a :class:`~keepsight.core.Prompt`."""
+        if not 0 <= prompt.frame < self.frame_count:
+            raise InputError(
+                f"Prompt for object {prompt.object_id}: frame {prompt.frame} is not in '{self.video.name}', "
+                f"whose frames are 0 to {self.frame_count - 1}."
+            )
+        height, width = self.video.height, self.video.width
+        prompt.check_inside(height, width)
+        new = prompt.object_id not in self._set.tracks
+        track = self._set.take_prompt(prompt, clear=clear)
+        self._consolidate(except_frame=prompt.frame)
+        reverse = bool(track.tracked.direction(prompt.frame))
+        step = Step(prompt.frame, reverse, self.frame_count)
+        logits = None
+        if not clear:
+            record = track.bank.at(prompt.frame)
+            if record is not None and record.logits is not None:
+                logits = record.logits
+            elif previous is not None:
+                logits = self._logits_of(previous)
+        try:
+            record = self._set.engine.prompt(
+                track, step, self._features_of(prompt.frame, keep=True), (height, width), logits
+            )
+        except Exception:
+            if new:
+                del self._set.tracks[prompt.object_id]
+            raise
+        return self._set.present([(track, record)], height, width)[0]
+
+    def remove(self, object_id: int) -> None:
+        """Stops following an object; the others are not touched, and its id is not given out again.
+
+        Raises:
+            InputError: no such object.
+        """
+        self._set.remove(object_id)
+
+    def clear_prompts(self, object_id: int, frame: int) -> None:
+        """Takes back what was said about an object on a frame; its other prompts stay.
+
+        Raises:
+            InputError: no such object, or nothing was said there.
+        """
+        track = self._set.tracks.get(object_id)
+        if track is None or frame not in track.prompts:
+            raise InputError(f"Nothing was said about object {object_id} on frame {frame}.")
+        del track.prompts[frame]
+        track.pending.pop(frame, None)
+        track.bank.discard(frame)
+        if not track.prompts:
+            del self._set.tracks[object_id]
+
+    # -- following ---------------------------------------------------------------------------------------------------
+    def propagate(
+        self,
+        start: int | None = None,
+        stop: int | None = None,
+        *,
+        stride: int = 1,
+        direction: Direction | str = Direction.FORWARD,
+        resume: bool = False,
+        on_stage: Callable[[str], None] | None = None,
+    ) -> Iterator[FrameResult]:
+        """Follows all objects over a range of frames, a result a frame, as they come.
+
+        Objects may be added, corrected and removed between two results. An object begins at its first prompt in the
+        direction of travel (see ``EngineOptions.track_before_prompt``).
+
+        Args:
+            start: first frame of the range; default: the earliest prompt going forward, 0 otherwise.
+            stop: end of the range, exclusive; default: the end of the video, or just after the last prompt going
+                backward.
+            stride: follow every n-th frame; prompted frames are always visited.
+            direction: forward; backward (from the last prompt down to ``start``); or both: forward from the earliest
+                prompt, then backward from the last one, where each object is followed only before its first prompt,
+                so a frame may come twice, the second time with other objects.
+            resume: go on after the last result of the run whose state was loaded; all other arguments as they were.
+            on_stage: told "decode", "encode" and "track" as these begin, for timing.
+
+        Raises:
+            InputError: nothing to follow, or an empty range.
+        """
+        if not self._set.tracks:
+            raise InputError("Nothing to follow: point at an object first.")
+        if stride < 1:
+            raise InputError(f"The stride must be 1 or more, not {stride}.")
+        direction = Direction(direction)
+        skip = self._visited if resume else 0
+        self._visited = skip
+        self._cancelled = False
+        tracks = list(self._set.tracks.values())
+        spans = [(track.first_prompt, track.last_prompt) for track in tracks]
+        prompted = sorted({frame for track in tracks for frame in track.prompts})
+        visits = plan_visits(self.frame_count, spans, prompted, start, stop, stride, direction)
+        if not visits:
+            raise InputError(
+                f"No frame to follow: the range is empty or lies on the wrong side of every prompt "
+                f"(direction {direction.value}, prompts on frames {_few(prompted)})."
+            )
+        return self._run(visits, skip, stride, direction, on_stage or (lambda stage: None))
+
+    def _run(
+        self,
+        visits: Sequence[Visit],
+        skip: int,
+        stride: int,
+        direction: Direction,
+        on_stage: Callable[[str], None],
+    ) -> Iterator[FrameResult]:
+        remaining = visits[skip:]
+        hold_back = None
+        if self.options.compatibility.binarize_neighbours and remaining:
+            hold_back = remaining[0].frame
+        self._consolidate(except_frame=hold_back)
+        with closing(self._frames(remaining)) as frames:
+            for visit in remaining:
+                if self._cancelled:
+                    return
+                on_stage("decode")
+                frame = next(frames)
+                on_stage("encode")
+                features = self._features.get(frame.index)
+                if features is None:
+                    features = self.backbone.encode_image(self.backbone.preprocess(frame.rgb))
+                on_stage("track")
+                self._consolidate(except_frame=frame.index)
+                result = self._visit(frame, features, visit, stride, direction)
+                self._visited += 1
+                yield result
+
+    def _visit(
+        self, frame: Frame, features: ImageFeatures, visit: Visit, stride: int, direction: Direction
+    ) -> FrameResult:
+        step = Step(frame.index, visit.reverse, self.frame_count, stride)
+        tracks = [track for track in self._set.tracks.values() if self._active(track, visit, direction)]
+        size = (frame.height, frame.width)
+        self._set.engine.step(tracks, step, features, size)
+        self.last_logits = {}
+        for track in tracks:
+            record = track.policy.emit(step, track.bank)
+            if record is not None and record.logits is not None:
+                self.last_logits[track.object_id] = record.logits
+        return self._set.result(frame, tracks, step)
+
+    def _active(self, track: Track, visit: Visit, direction: Direction) -> bool:
+        if not track.prompts:
+            return False
+        if direction is Direction.BOTH:
+            started = visit.frame >= track.first_prompt
+            return not started if visit.reverse else started or self.options.track_before_prompt
+        if self.options.track_before_prompt:
+            return True
+        return visit.frame <= track.last_prompt if visit.reverse else visit.frame >= track.first_prompt
+
+    def _frames(self, visits: Sequence[Visit]) -> Generator[Frame, None, None]:
+        """Decodes the frames of the plan ahead of use, one sequential sweep a direction."""
+
+        def sweep() -> Iterator[Frame]:
+            for reverse in (False, True):
+                part = [visit.frame for visit in visits if visit.reverse == reverse]
+                if not part:
+                    continue
+                wanted = set(part)
+                first, last = part[0], part[-1]
+                stop, step = (last - 1 if last else None, -1) if reverse else (last + 1, 1)
+                for frame in self.video.frames(first, stop, step):
+                    if frame.index in wanted:
+                        yield frame
+
+        count = 0
+        with closing(prefetch(sweep(), depth=self.options.look_ahead)) as frames:
+            for frame in frames:
+                if frame.index != visits[count].frame:
+                    break
+                count += 1
+                yield frame
+        if count < len(visits):
+            raise InputError(
+                f"'{self.video.name}' could not be decoded at frame {visits[count].frame}; "
+                f"frames up to here are kept. Follow a shorter range with --stop {visits[count].frame}."
+            )
+
+    def cancel(self) -> None:
+        """Stops a running :meth:`propagate` after the frame in flight; everything so far is kept."""
+        self._cancelled = True
+
+    def finalize(self) -> list[FrameResult]:
+        """Frames that a policy revises once the end is known (none for most policies); call after the last result."""
+        revised: dict[int, list[tuple[Track, FrameRecord]]] = {}
+        for track in self._set.tracks.values():
+            for record in track.policy.finalize(track.bank):
+                revised.setdefault(record.frame, []).append((track, record))
+        height, width = self.video.height, self.video.width
+        return [
+            FrameResult(
+                frame,
+                float(self.video.times_s[frame]),
+                height,
+                width,
+                tuple(self._set.present(shown, height, width)),
+                revised=True,
+            )
+            for frame, shown in sorted(revised.items())
+        ]
+
+    # -- state -------------------------------------------------------------------------------------------------------
+    def save_state(self) -> bytes:
+        """The exact state, to continue from on another day or machine; safetensors, nothing executable."""
+        extra = {
+            "visited": self._visited,
+            "retired": sorted(self._set.retired_ids),
+            "video": [self.frame_count, self.video.height, self.video.width],
+        }
+        return checkpoint.pack(self.backbone, list(self._set.tracks.values()), extra)
+
+    def load_state(self, data: bytes) -> None:
+        """Takes back what :meth:`save_state` gave, for the same video, model and policy.
+
+        Raises:
+            StoreError: damaged, or of another model.
+            InputError: of another video.
+        """
+        tracks, extra = checkpoint.unpack(data, self.backbone, self._set.new_track)
+        if extra["video"] != [self.frame_count, self.video.height, self.video.width]:
+            raise InputError(f"The saved state belongs to another video than '{self.video.name}'.")
+        self._set.tracks = {track.object_id: track for track in tracks}
+        self._set.retired_ids = set(extra["retired"])
+        self._visited = extra["visited"]
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+    def _features_of(self, frame: int, *, keep: bool) -> ImageFeatures:
+        features = self._features.get(frame)
+        if features is None:
+            features = self.backbone.encode_image(self.backbone.preprocess(self.video.read(frame).rgb))
+            if keep:
+                self._features.put(frame, features)
+        return features
+
+    def _consolidate(self, except_frame: int | None) -> None:
+        """Writes the memories of prompted frames, apart from one that is about to be visited or clicked again."""
+        frames = {frame for track in self._set.tracks.values() for frame in track.pending} - {except_frame}
+        for frame in sorted(frames):
+            self._set.engine.write_pending(self._set.tracks.values(), frame, self._features_of(frame, keep=False))
+
+    def _logits_of(self, mask: Mask) -> torch.Tensor:
+        pixels = torch.from_numpy(mask.to_array())[None, None].float()
+        size = (self.backbone.info.mask_size,) * 2
+        low = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+        return (low[0, 0] * 20.0 - 10.0).to(self.backbone.device)
+
+
+def _as_box(box: Sequence[float]) -> tuple[float, float, float, float]:
+    if len(box) != 4:
+        raise InputError(f"A box is x1, y1, x2, y2, got {len(box)} numbers.")
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return x1, y1, x2, y2
+
+
+def _few(frames: Sequence[int]) -> str:
+    shown = ", ".join(str(frame) for frame in frames[:5])
+    return shown + (", ..." if len(frames) > 5 else "")

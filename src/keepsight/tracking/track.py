@@ -1,0 +1,90 @@
+"""One followed object: its prompts, its bank, its policy, and where it has been tracked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from keepsight.core import Box, Mask
+from keepsight.memory import FrameRecord, ObjectMemory, Policy
+
+
+@dataclass
+class FramePrompt:
+    """All that was said about one object on one frame."""
+
+    points: list[tuple[float, float]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    box: Box | None = None
+    mask: Mask | None = None
+
+    def as_points(self) -> tuple[list[tuple[float, float]], list[int]]:
+        """Points and labels for the decoder; a box becomes its corners (labels 2, 3), placed first."""
+        if self.box is None:
+            return self.points, self.labels
+        x1, y1, x2, y2 = self.box
+        return [(x1, y1), (x2, y2), *self.points], [2, 3, *self.labels]
+
+
+@dataclass
+class _Run:
+    first: int
+    last: int
+    stride: int
+    reverse: bool
+
+
+class TrackedFrames:
+    """Which frames were tracked, and in which direction, in a space that does not grow with the video."""
+
+    def __init__(self) -> None:
+        self._runs: list[_Run] = []
+
+    def add(self, frame: int, stride: int, reverse: bool) -> None:
+        step = -stride if reverse else stride
+        if self._runs:
+            run = self._runs[-1]
+            if run.reverse == reverse and run.stride == stride and run.last + step == frame:
+                run.last = frame
+                return
+        if self.direction(frame) is None or self.direction(frame) != reverse:
+            self._runs.append(_Run(frame, frame, stride, reverse))
+
+    def direction(self, frame: int) -> bool | None:
+        """Whether the frame was last tracked in reverse; ``None`` when it never was."""
+        for run in reversed(self._runs):
+            low, high = min(run.first, run.last), max(run.first, run.last)
+            if low <= frame <= high and (frame - run.first) % run.stride == 0:
+                return run.reverse
+        return None
+
+    def state(self) -> list[list[int]]:
+        return [[run.first, run.last, run.stride, int(run.reverse)] for run in self._runs]
+
+    def restore(self, state: list[list[int]]) -> None:
+        self._runs = [_Run(first, last, stride, bool(reverse)) for first, last, stride, reverse in state]
+
+
+@dataclass(eq=False)
+class Track:
+    """State of one object in a session.
+
+    Attributes:
+        pending: prompted records whose memory is still to be written, by frame; clicking stays quick that way.
+    """
+
+    object_id: int
+    policy: Policy
+    label: str | None = None
+    bank: ObjectMemory = field(default_factory=ObjectMemory)
+    prompts: dict[int, FramePrompt] = field(default_factory=dict)
+    pending: dict[int, FrameRecord] = field(default_factory=dict)
+    tracked: TrackedFrames = field(default_factory=TrackedFrames)
+
+    @property
+    def first_prompt(self) -> int:
+        """Earliest conditioning frame that a person set."""
+        return min(self.prompts)
+
+    @property
+    def last_prompt(self) -> int:
+        return max(self.prompts)

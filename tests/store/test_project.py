@@ -89,6 +89,7 @@ def test_track_reads_no_masks(project, monkeypatch):
     assert [p.frame for p in points] == list(range(7))
     assert points[3].box == (3.0, 2.0, 8.0, 6.0)
     assert points[3].area == 20
+    assert list(project.masklet(1, 2)) == [(frame, frame_result(frame)[2]) for frame in range(7)]
     plan = project._db.rows(
         "EXPLAIN QUERY PLAN SELECT frame, area FROM masks INDEXED BY masks_by_object WHERE video_id = 1 AND object_id = 2"
     )

@@ -144,6 +144,20 @@ class Frames:
                 return
             start = rows[-1]["frame"] + 1
 
+    def masklet(self, video: StoredVideo, object_id: int) -> Iterator[tuple[int, TrackedObject]]:
+        """One object over time with its masks."""
+        start = 0
+        while True:
+            rows = self._db.rows(
+                "SELECT * FROM masks WHERE video_id = ? AND object_id = ? AND frame >= ? ORDER BY frame LIMIT ?",
+                (video.id, object_id, start, _PAGE_FRAMES),
+            )
+            for row in rows:
+                yield row["frame"], _tracked(video, row)
+            if len(rows) < _PAGE_FRAMES:
+                return
+            start = rows[-1]["frame"] + 1
+
     def keys(self, video_id: int, object_id: int | None, start: int, stop: int | None) -> list[tuple[int, int]]:
         """``(frame, object_id)`` of the stored masks in a range."""
         return [

@@ -339,6 +339,10 @@ class Project:
         """One object over time without its pixels, cheap enough to draw a timeline of hours."""
         return self._frames.track(video_id, object_id)
 
+    def masklet(self, video_id: int, object_id: int) -> Iterator[tuple[int, TrackedObject]]:
+        """One object over time with its masks, as ``(frame, object)``; a few dozen masks in memory."""
+        return self._frames.masklet(self.video(video_id), object_id)
+
     # ---- edits ----
 
     def operation(self, name: str) -> contextlib.AbstractContextManager[None]:

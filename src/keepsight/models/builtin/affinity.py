@@ -1,0 +1,214 @@
+"""Affinity memory: masks of remembered frames travel to the current one along feature similarity.
+
+Every cell of the current frame looks at all cells of the remembered frames and takes over their mask, weighted by a
+softmax over cosine similarity less a penalty on distance (label propagation as in DINO and STC, with five learned
+scalars). Which frames are remembered is decided elsewhere. The weights do not depend on the object, so objects that
+read the same frames share them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PRIOR_CHANNELS = 5
+"""p, logit(p) / 4, p from conditioning frames, p from recent frames, share of the attention on conditioning frames."""
+
+_NEG = -1e4
+
+
+def values_from_logits(logits: Tensor, object_scores: Tensor | None = None, binarize: bool = False) -> Tensor:
+    """Memory value of a mask: 2x2 sub-cells of each stride-8 cell, empty for an absent object.
+
+    Args:
+        logits: (B, S/4, S/4) mask logits.
+        object_scores: (B,) presence logits; <= 0 empties the value. None: all present.
+        binarize: write 0 or 1 instead of the probability (masks that a person gave).
+
+    Returns:
+        (B, 4, S/8, S/8) in [0, 1].
+    """
+    p = (logits > 0).to(logits.dtype) if binarize else torch.sigmoid(logits)
+    if object_scores is not None:
+        p = p * (object_scores > 0).to(p.dtype)[:, None, None]
+    return F.pixel_unshuffle(p[:, None], 2)
+
+
+class AffinityMemory(nn.Module):
+    """Softmax label propagation with a class of conditioning frames and a class of recent frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(28.0)))
+        # (conditioning, recent): a recent mask has moved little, a conditioning mask may be anywhere.
+        self.locality = nn.Parameter(torch.tensor([2.0, 20.0]))
+        self.bias = nn.Parameter(torch.tensor([0.0, 0.0]))
+
+    def forward(
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        conditioning: Tensor,
+        token_keep: Tensor | None = None,
+        key_scale: Tensor | None = None,
+    ) -> Tensor:
+        """Propagates masks of K objects that read the same F frames, for G independent groups.
+
+        Args:
+            query: (G, C, h, w) unit-length keys of the current frame.
+            keys: (G, F, C, h, w) unit-length keys of the remembered frames.
+            values: (G, K, F, 4, h, w) from `values_from_logits`.
+            conditioning: (F,) bool, whether a frame is a conditioning frame (else recent).
+            token_keep: (G, F, h, w) bool, cells that may be read.
+            key_scale: (G, F) factor on the similarity of a frame.
+
+        Returns:
+            (G, K, 5, 2h, 2w) prior, channels as in `PRIOR_CHANNELS`.
+        """
+        g, _, h, w = query.shape
+        objects = values.shape[1]
+        read = self.read(query.flatten(2).transpose(1, 2), None, keys, values, conditioning, token_keep, key_scale)
+        p, p_cond, p_recent, share = (
+            F.pixel_shuffle(x.reshape(g, h, w, objects, 4).permute(0, 3, 4, 1, 2), 2)[:, :, 0] for x in read
+        )
+        clipped = p.clamp(1e-3, 1 - 1e-3)
+        return torch.stack((p, torch.log(clipped / (1 - clipped)) / 4, p_cond, p_recent, share), 2)
+
+    def read(
+        self,
+        query: Tensor,
+        cells: Tensor | None,
+        keys: Tensor,
+        values: Tensor,
+        conditioning: Tensor,
+        token_keep: Tensor | None = None,
+        key_scale: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Propagated masks at some cells of the current frame; arguments as in `forward` but for these.
+
+        Args:
+            query: (G, n, C) keys of the cells.
+            cells: (G, n) index of the cells in the h*w grid, None for all in order. Training reads a sample of cells,
+                because the backward pass through a full affinity matrix costs more than the rest of the network.
+
+        Returns:
+            p, p from conditioning frames, p from recent frames, share of conditioning frames, each (G, n, K * 4). A
+            class without frames repeats the other one.
+        """
+        g, frames, c, h, w = keys.shape
+        if frames == 0:
+            raise ValueError("the affinity memory was asked to read no frame at all")
+        order = torch.argsort((~conditioning).to(torch.int8), stable=True)
+        n_cond = int(conditioning.sum())
+        distance = self._distance(h, w, query)
+        # Divided by the number of frames, so that the share of a class does not grow with its frames.
+        penalties = [
+            -self.locality[kind] * distance + (self.bias[kind] - math.log(max(n, 1)))
+            for kind, n in enumerate((n_cond, frames - n_cond))
+        ]
+        scale = self.log_scale.exp()
+        outputs = []
+        for i in range(g):  # one group at a time: its affinity matrix still fits the cache
+            k = keys[i, order].flatten(2)
+            if key_scale is not None:
+                k = k * key_scale[i, order, None, None]
+            q = query[i] * scale
+            logits = (q @ k.transpose(0, 1).reshape(c, -1)).unflatten(1, (frames, h * w))
+            rows = slice(None) if cells is None else cells[i]
+            if n_cond:
+                logits[:, :n_cond] += penalties[0][rows, None]
+            if n_cond < frames:
+                logits[:, n_cond:] += penalties[1][rows, None]
+            if token_keep is not None:
+                logits = logits.masked_fill(~token_keep[i, order].reshape(1, frames, h * w), _NEG)
+            attention = torch.softmax(logits.flatten(1), -1)
+            v = values[i, :, order].permute(1, 3, 4, 0, 2).reshape(frames * h * w, -1)
+            v = torch.cat((v, torch.ones_like(v[:, :1])), 1)
+            cut = n_cond * h * w
+            outputs.append((attention[:, :cut] @ v[:cut], attention[:, cut:] @ v[cut:]))
+        cond = torch.stack([a for a, _ in outputs])
+        recent = torch.stack([b for _, b in outputs])
+        share, rest = cond[..., -1:], recent[..., -1:]
+        p = cond[..., :-1] + recent[..., :-1]
+        p_cond = cond[..., :-1] / share.clamp(min=1e-12) if n_cond else p
+        p_recent = recent[..., :-1] / rest.clamp(min=1e-12) if n_cond < frames else p
+        return p, p_cond, p_recent, share.expand_as(p)
+
+    @staticmethod
+    def _distance(h: int, w: int, like: Tensor) -> Tensor:
+        """Squared distance between cells, (h*w, h*w), in units of the image side."""
+        y = torch.arange(h, device=like.device, dtype=like.dtype) / h
+        x = torch.arange(w, device=like.device, dtype=like.dtype) / w
+        dy = (y[:, None] - y[None]) ** 2
+        dx = (x[:, None] - x[None]) ** 2
+        return (dy[:, None, :, None] + dx[None, :, None, :]).reshape(h * w, h * w)
+
+
+def gate_prior(prior: Tensor, values: Tensor, margin: float = 0.06, sharpness: float = 60.0) -> Tensor:
+    """Motion gate: takes away what lies further from the last mask than its last motion allows.
+
+    A look-alike that enters elsewhere otherwise gains attention because it is as similar as the object itself. The gate
+    is a soft box around the newest non-empty mask, widened by `margin`, by half the size of the mask and by the motion
+    between the last two masks, and by the time since the object was seen. Without any non-empty mask nothing is gated.
+
+    Args:
+        prior: (B, 5, H, W) from `AffinityMemory`.
+        values: (B, n, 4, h, w) memory values of the last n frames, newest first.
+        margin: slack in units of the image side.
+        sharpness: steepness of the edge; up makes the gate harder.
+
+    Returns:
+        (B, 5, H, W) gated prior; the share of attention (last channel) is untouched.
+    """
+    b, n, _, h, w = values.shape
+    if n == 0:
+        return prior
+    cell = values.mean(2)
+    col = cell.amax(2)
+    row = cell.amax(3)
+    present = col.amax(-1) > 0.5
+
+    def extent(profile: Tensor) -> tuple[Tensor, Tensor]:
+        size = profile.shape[-1]
+        at = (torch.arange(size, device=profile.device, dtype=profile.dtype) + 0.5) / size
+        on = profile > 0.5
+        low = torch.where(on, at, torch.full_like(at, 2.0)).amin(-1) - 0.5 / size
+        high = torch.where(on, at, torch.full_like(at, -1.0)).amax(-1) + 0.5 / size
+        return low, high
+
+    x0, x1 = extent(col)
+    y0, y1 = extent(row)
+    order = torch.arange(n, device=values.device)
+    first = torch.where(present, order, n).amin(1).clamp(max=n - 1)
+    second = torch.where(present & (order > first[:, None]), order, n).amin(1)
+    has_second = second < n
+    second = second.clamp(max=n - 1)
+
+    def at(t: Tensor, i: Tensor) -> Tensor:
+        return t.gather(1, i[:, None])[:, 0]
+
+    gap = (second - first).clamp(min=1).to(prior.dtype)
+    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+    speed_x = torch.where(has_second, (at(cx, first) - at(cx, second)).abs() / gap, 0.0)
+    speed_y = torch.where(has_second, (at(cy, first) - at(cy, second)).abs() / gap, 0.0)
+    elapsed = (first + 1).to(prior.dtype)
+    slack_x = margin * elapsed + 0.5 * (at(x1, first) - at(x0, first)) + 1.5 * speed_x * elapsed
+    slack_y = margin * elapsed + 0.5 * (at(y1, first) - at(y0, first)) + 1.5 * speed_y * elapsed
+    gh, gw = prior.shape[-2:]
+    gx = (torch.arange(gw, device=prior.device, dtype=prior.dtype) + 0.5) / gw
+    gy = (torch.arange(gh, device=prior.device, dtype=prior.dtype) + 0.5) / gh
+
+    def soft(t: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        return torch.sigmoid(sharpness * torch.minimum(t - low[:, None], high[:, None] - t) + 4.0)
+
+    mx = soft(gx, at(x0, first) - slack_x, at(x1, first) + slack_x)
+    my = soft(gy, at(y0, first) - slack_y, at(y1, first) + slack_y)
+    gate = my[:, :, None] * mx[:, None, :]
+    gate = torch.where(present.any(1)[:, None, None], gate, torch.ones_like(gate))[:, None]
+    p = prior[:, :1] * gate
+    clipped = p.clamp(1e-3, 1 - 1e-3)
+    return torch.cat((p, torch.log(clipped / (1 - clipped)) / 4, prior[:, 2:4] * gate, prior[:, 4:]), 1)

@@ -1,0 +1,175 @@
+"""Training of the built-in network, from package archives to the weights file.
+
+Stages share one optimiser and one learning rate curve; what changes is the length of the sub-clips, how often the true
+mask is put into memory in place of the prediction, and at the end the second half of the backbone learns too.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from keepsight.models.builtin.efficientnet import EfficientNetLite0
+from keepsight.models.builtin.network import BuiltinNetwork
+from keepsight.models.builtin.weights import save_weights
+from keepsight.training import sources
+from keepsight.training.cache import ClipCache, chunk_folders, write_chunks
+from keepsight.training.clips import load_assets
+from keepsight.training.episodes import EpisodeOptions, EpisodeTrainer
+from keepsight.training.trainer import Group, Schedule, Trainer
+
+DEFAULT_MINUTES = 90.0
+_CHUNKS = 260
+_FIRST_CHUNKS = 6
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, from progress `start` (0..1 of the whole run) on."""
+
+    name: str
+    start: float
+    options: EpisodeOptions
+
+
+STAGES = (
+    Stage("s1", 0.0, EpisodeOptions(clips=4, frames=2, teach=0.5, corrected=0.25)),
+    Stage("s2", 0.22, EpisodeOptions(clips=3, frames=3, teach=0.4, corrected=0.3, tracked_corrections=0.06)),
+    Stage("s3", 0.62, EpisodeOptions(clips=3, frames=4, teach=0.3, corrected=0.3, tracked_corrections=0.1)),
+    Stage(
+        "s4", 0.76, EpisodeOptions(clips=3, frames=4, teach=0.25, corrected=0.3, tracked_corrections=0.1, train_tail=True)
+    ),
+)
+_TAIL_RATE = 0.12
+
+
+def train_builtin(
+    out: Path,
+    *,
+    data: Path = Path("data/builtin"),
+    minutes: float | None = None,
+    device: str = "auto",
+    workers: int = 1,
+    resume: bool = True,
+    seed: int = 0,
+    stages: tuple[Stage, ...] = STAGES,
+    log: Callable[[str], None] = print,
+) -> Path:
+    """Trains the built-in network.
+
+    Args:
+        out: folder for checkpoints, the curve and `weights.safetensors`.
+        data: folder for packages and cached features (about 12 GB); may be shared by runs.
+        minutes: time for training proper, without fetching; default 90. More time gives better masks.
+        device: "auto" (GPU when there is one), "cpu", "cuda".
+        workers: processes that make clips beside the training; 0 uses what is cached already.
+        resume: continue from the checkpoint in `out`.
+        seed: of the initial weights and of everything drawn.
+        stages: what changes in the course of the run.
+        log: takes one line at a time.
+
+    Returns:
+        Path of the weights.
+
+    Raises:
+        keepsight.training.sources.SourceError: pictures or backbone weights cannot be fetched.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    sources.fetch_all(data, log)
+    network = new_network(data, seed, log)
+    cache_root = data / "cache"
+    makers = _start_makers(data, workers)
+    try:
+        while len(chunk_folders(cache_root)) < _FIRST_CHUNKS:
+            if makers and not any(m.is_alive() for m in makers):
+                raise RuntimeError("making clips failed; see the messages above")
+            if not makers:
+                raise RuntimeError(f"no cached clips below {cache_root}; run with workers >= 1")
+            time.sleep(2)
+        cache = ClipCache(cache_root)
+        set_statistics(network, cache)
+        return run(network, cache, out, (minutes or DEFAULT_MINUTES) * 60, device, resume, seed, stages, log)
+    finally:
+        for maker in makers:
+            maker.terminate()
+
+
+def new_network(data: Path, seed: int, log: Callable[[str], None] = print) -> BuiltinNetwork:
+    """Network with the ImageNet backbone and fresh heads."""
+    torch.manual_seed(seed)
+    network = BuiltinNetwork()
+    network.backbone.load_imagenet(sources.load_imagenet_state(data, log))
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@torch.no_grad()
+def set_statistics(network: BuiltinNetwork, cache: ClipCache) -> None:
+    """Standardisation of the taps, and the key projection as the principal components of what it sees."""
+    neck = network.neck
+    for name, (mean, scale) in cache.statistics().items():
+        getattr(neck, f"mean_{name}").copy_(mean)
+        getattr(neck, f"scale_{name}").copy_(scale)
+    picks = [(clip, 0) for clip in range(0, min(len(cache), 72))]
+    x = neck.key_input(neck.standardise(cache.taps(picks))).permute(0, 2, 3, 1).flatten(0, 2)
+    x = x - x.mean(0)
+    _, vectors = torch.linalg.eigh(x.T @ x / len(x))
+    neck.key.weight.copy_(vectors.flip(1)[:, : neck.key.out_channels].T[:, :, None, None])
+
+
+def run(
+    network: BuiltinNetwork,
+    cache: ClipCache,
+    out: Path,
+    seconds: float,
+    device: str,
+    resume: bool,
+    seed: int,
+    stages: tuple[Stage, ...],
+    log: Callable[[str], None],
+    steps: int | None = None,
+) -> Path:
+    """The optimisation itself, on a network with statistics set; bounded by `steps` if given, else by `seconds`."""
+    network.to(device).train()
+    tail = [p for block in network.backbone.blocks[5:] for p in block.parameters()]
+    network.backbone.requires_grad_(False)
+    heads = [p for p in network.parameters() if p.requires_grad]
+    for p in tail:
+        p.requires_grad_(True)
+    weights = out / "weights.safetensors"
+    schedule = Schedule(peak=1.5e-3, steps=steps, seconds=None if steps else seconds)
+    trainer = Trainer(network, [Group(heads), Group(tail, _TAIL_RATE)], schedule, out, log=log)
+    if resume:
+        trainer.resume()
+    episodes = EpisodeTrainer(network, cache, seed, device)
+
+    def step(number: int, progress: float) -> tuple[torch.Tensor, dict[str, float]]:
+        if number % 50 == 0:
+            cache.refresh()
+        stage = [s for s in stages if s.start <= progress][-1]
+        return episodes(number, stage.options)
+
+    trainer.run(step, on_save=lambda: save_weights(trainer.average, weights))
+    return weights
+
+
+def _start_makers(data: Path, workers: int) -> list[multiprocessing.process.BaseProcess]:
+    context = multiprocessing.get_context("spawn")
+    makers: list[multiprocessing.process.BaseProcess] = []
+    for i in range(workers):
+        maker = context.Process(target=_make_chunks, args=(data, list(range(i, _CHUNKS, workers))), daemon=True)
+        maker.start()
+        makers.append(maker)
+    return makers
+
+
+def _make_chunks(data: Path, numbers: list[int]) -> None:
+    backbone = EfficientNetLite0()
+    backbone.load_imagenet(sources.load_imagenet_state(data))
+    backbone.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    write_chunks(data / "cache", backbone, load_assets(data, held_out=False), numbers)

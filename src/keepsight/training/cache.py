@@ -1,0 +1,123 @@
+"""Cached features of synthetic clips.
+
+While the backbone is frozen its maps never change, and computing them is half of the work of a training step. So clips
+and their features are made once, in chunks that any number of processes can write while training already reads.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from keepsight.models.builtin.efficientnet import EfficientNetLite0, Taps
+from keepsight.training.clips import Assets, make_clip
+
+CLIPS_PER_CHUNK = 12
+CLIP_LENGTH = 8
+_TAPS = ("s4", "s8", "s16", "s32")
+
+
+def chunk_folders(root: Path) -> list[Path]:
+    """Finished chunks, oldest number first."""
+    return sorted(p for p in root.glob("chunk_*") if p.suffix != ".part")
+
+
+@torch.inference_mode()
+def write_chunk(folder: Path, backbone: EfficientNetLite0, assets: Assets, seed: int, size: int = 256) -> None:
+    """Writes `CLIPS_PER_CHUNK` clips with seeds from `seed` on: float16 (N, H, W, C) taps and uint8 labels.
+
+    The folder appears under its name only when it is complete.
+    """
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    taps: dict[str, list[NDArray[np.float16]]] = {name: [] for name in _TAPS}
+    labels = []
+    for i in range(CLIPS_PER_CHUNK):
+        clip = make_clip(assets, seed + i, CLIP_LENGTH, size)
+        labels.append(clip.labels)
+        for t in range(0, CLIP_LENGTH, 2):  # two at a time: larger batches leave the processor cache
+            pixels = torch.from_numpy(clip.frames[t : t + 2]).permute(0, 3, 1, 2).float()
+            out = backbone(pixels.contiguous(memory_format=torch.channels_last))
+            for name, tap in zip(_TAPS, out, strict=True):
+                taps[name].append(tap.permute(0, 2, 3, 1).half().numpy())
+    for name in _TAPS:
+        np.save(part / f"{name}.npy", np.concatenate(taps[name]))
+    np.save(part / "labels.npy", np.stack(labels))
+    part.rename(folder)
+
+
+def write_chunks(
+    root: Path,
+    backbone: EfficientNetLite0,
+    assets: Assets,
+    numbers: Sequence[int],
+    log: Callable[[str], None] = print,
+    until: float = float("inf"),
+) -> None:
+    """Writes the chunks that are missing; stops at the monotonic time `until`. Chunk n holds seeds n*1000, n*1000+1..."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    for n in numbers:
+        folder = root / f"chunk_{n:05d}"
+        if folder.exists():
+            continue
+        if time.monotonic() > until:
+            return
+        start = time.monotonic()
+        write_chunk(folder, backbone, assets, n * 1000)
+        per_frame = (time.monotonic() - start) / (CLIPS_PER_CHUNK * CLIP_LENGTH) * 1e3
+        log(f"chunk {n} by {os.getpid()}: {per_frame:.0f} ms a frame")
+
+
+class ClipCache:
+    """Random access to the clips of all finished chunks; looks for new ones as training goes on."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.chunks: list[dict[str, NDArray]] = []
+        self._seen: set[Path] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes in chunks that were finished since."""
+        for folder in chunk_folders(self.root):
+            if folder not in self._seen:
+                self._seen.add(folder)
+                self.chunks.append({p.stem: np.load(p, mmap_mode="r") for p in sorted(folder.glob("*.npy"))})
+
+    def __len__(self) -> int:
+        return len(self.chunks) * CLIPS_PER_CHUNK
+
+    def labels(self, clip: int) -> NDArray[np.uint8]:
+        """(T, S, S) uint8 labels of a clip."""
+        chunk, at = divmod(clip, CLIPS_PER_CHUNK)
+        return np.asarray(self.chunks[chunk]["labels"][at])
+
+    def taps(self, picks: Sequence[tuple[int, int]]) -> Taps:
+        """Features of (clip, frame) pairs as one batch, float32, channels last."""
+        out = []
+        for name in _TAPS:
+            rows = []
+            for clip, frame in picks:
+                chunk, at = divmod(clip, CLIPS_PER_CHUNK)
+                rows.append(self.chunks[chunk][name][at * CLIP_LENGTH + frame])
+            out.append(torch.from_numpy(np.stack(rows)).float().permute(0, 3, 1, 2))
+        return Taps(*out)
+
+    def statistics(self, chunks: int = 4) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean and inverse deviation of every tap's channels over the first chunks."""
+        out = {}
+        for name in _TAPS:
+            x = torch.cat([torch.from_numpy(c[name][::3].astype(np.float32)).flatten(0, 2) for c in self.chunks[:chunks]])
+            out[name] = (x.mean(0), 1 / x.std(0).clamp(min=1e-3))
+        return out

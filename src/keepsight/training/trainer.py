@@ -1,0 +1,181 @@
+"""A training loop: AdamW, warm-up and cosine, EMA, clipping, checkpoints that resume bit-equal, a CSV curve.
+
+It knows nothing of what is trained: a `step` function turns a step number into a loss. All randomness of a step must
+come from its number (and the seed), so no generator state has to be saved.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+StepFunction = Callable[[int, float], tuple[Tensor, dict[str, float]]]
+"""(step, progress in [0, 1]) -> (loss with its graph, figures to log)."""
+
+
+@dataclass
+class Group:
+    """Parameters that share a learning rate factor; weight decay applies to matrices and kernels only."""
+
+    parameters: list[nn.Parameter]
+    factor: float = 1.0
+
+
+@dataclass
+class Schedule:
+    """How long and how fast. Exactly one of `steps` and `seconds` bounds the run."""
+
+    peak: float
+    steps: int | None = None
+    seconds: float | None = None
+    warmup: int = 100
+    floor: float = 0.02
+
+    def rate(self, step: int, progress: float) -> float:
+        """Learning rate: linear warm-up by steps, then cosine by progress down to `floor` of the peak."""
+        wave = self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return self.peak * wave * min(1.0, (step + 1) / max(1, self.warmup))
+
+
+class Trainer:
+    """Trains `model` with a step function; see the module docstring.
+
+    Args:
+        model: its parameters and buffers go into checkpoints and the moving average.
+        groups: what is optimised, and how fast.
+        schedule: bounds and learning rate.
+        folder: gets `checkpoint.pt` and `curve.csv`.
+        ema: decay of the moving average of the weights per step (ramped up at the start).
+        save_every_s: seconds between checkpoints.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        groups: Iterable[Group],
+        schedule: Schedule,
+        folder: Path,
+        ema: float = 0.998,
+        weight_decay: float = 0.03,
+        clip: float = 1.0,
+        save_every_s: float = 180.0,
+        log: Callable[[str], None] = print,
+    ) -> None:
+        self.model, self.schedule, self.folder, self.log = model, schedule, folder, log
+        self.decay, self.clip, self.save_every_s = ema, clip, save_every_s
+        folder.mkdir(parents=True, exist_ok=True)
+        param_groups = []
+        for group in groups:
+            for decays in (True, False):
+                chosen = [p for p in group.parameters if (p.ndim > 1) == decays]
+                if chosen:
+                    wd = weight_decay if decays else 0.0
+                    param_groups.append({"params": chosen, "weight_decay": wd, "factor": group.factor})
+        self.optimizer = torch.optim.AdamW(param_groups, lr=schedule.peak, betas=(0.9, 0.98), foreach=True)
+        self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self.step = 0
+        self.elapsed = 0.0
+        self._sums: dict[str, list[float]] = {}
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def progress(self) -> float:
+        """Share of the budget used."""
+        if self.schedule.steps is not None:
+            return self.step / self.schedule.steps
+        assert self.schedule.seconds is not None, "a schedule needs steps or seconds"
+        return self.elapsed / self.schedule.seconds
+
+    def run(self, function: StepFunction, every: int = 25, on_save: Callable[[], None] | None = None) -> None:
+        """Trains until the budget is used up."""
+        last = time.monotonic()
+        saved = last
+        while self.progress() < 1.0:
+            progress = self.progress()
+            rate = self.schedule.rate(self.step, progress)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate * group["factor"]
+            loss, figures = function(self.step, progress)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            parameters = [p for g in self.optimizer.param_groups for p in g["params"] if p.grad is not None]
+            norm = float(nn.utils.clip_grad_norm_(parameters, self.clip))
+            if math.isfinite(norm):  # one bad batch must not ruin hours
+                self.optimizer.step()
+                self._update_average()
+            self.step += 1
+            now = time.monotonic()
+            self.elapsed, last = self.elapsed + now - last, now
+            for key, value in {"loss": float(loss.detach()), "norm": norm, **figures}.items():
+                if math.isfinite(value):
+                    self._sums.setdefault(key, []).append(value)
+            if self.step % every == 0:
+                self._report(rate)
+            if now - saved > self.save_every_s:
+                self.save()
+                saved = now
+                if on_save is not None:
+                    on_save()
+        self.save()
+        if on_save is not None:
+            on_save()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.decay, (1 + self.step) / (10 + self.step))
+        state = self.model.state_dict()
+        mine = [v for k, v in self.average.items() if v.is_floating_point()]
+        theirs = [state[k].detach() for k, v in self.average.items() if v.is_floating_point()]
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+
+    def _report(self, rate: float) -> None:
+        row = {k: sum(v) / len(v) for k, v in self._sums.items()}
+        self._sums = {}
+        self.log(f"{self.step} {self.elapsed / 60:.1f} min lr {rate:.1e} " + " ".join(f"{k} {v:.3f}" for k, v in row.items()))
+        path = self.folder / "curve.csv"
+        columns = ["step", "seconds", "rate", "key", "value"]
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(columns)
+            for key, value in row.items():
+                writer.writerow([self.step, round(self.elapsed, 1), rate, key, round(value, 5)])
+
+    def save(self) -> None:
+        """Writes the checkpoint; a crash while writing leaves the old one."""
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "average": self.average,
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "elapsed": self.elapsed,
+            },
+            part,
+        )
+        os.replace(part, self.checkpoint)
+
+    def resume(self) -> bool:
+        """Continues from the checkpoint if there is one."""
+        if not self.checkpoint.exists():
+            return False
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for key, value in state["average"].items():
+            self.average[key].copy_(value)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.elapsed = state["step"], state["elapsed"]
+        self.log(f"resuming at step {self.step}, {self.elapsed / 60:.1f} min")
+        return True

@@ -178,6 +178,23 @@ def test_truncated_file_yields_what_is_there_and_says_where_it_ended(clips, tmp_
             assert any(f"ends at frame {len(frames) - 1}" in line for line in video.warnings)
 
 
+def test_a_recording_whose_clock_restarts_or_that_starts_late(clips, tmp_path):
+    data = clips("stream.ts", "libx264").read_bytes()
+    (tmp_path / "joined.ts").write_bytes(data * 2)
+    with open_video(tmp_path / "joined.ts") as video:
+        numbers = [number_of(frame.rgb) for frame in video.frames()]
+        assert numbers == [*range(36), *range(36)]
+        assert [number_of(video.read(i).rgb) for i in (50, 3, 71)] == [14, 3, 35]
+        assert (np.diff(video.times_s) > 0).all()
+        assert not any("cut off" in line for line in video.warnings)
+    # 188-byte packets: the first keyframe is gone, so the frames before the second cannot be decoded.
+    (tmp_path / "late.ts").write_bytes(data[188 * 14 :])
+    with open_video(tmp_path / "late.ts") as video:
+        assert [number_of(frame.rgb) for frame in video.frames()] == list(range(10, 36))
+        assert video.frame_count == 26
+        assert video.read(0).time_s == 0
+
+
 def test_inputs_that_are_no_video_say_what_to_do(tmp_path, clips):
     (tmp_path / "text.mp4").write_text("this is no video\n" * 50)
     (tmp_path / "empty.mp4").touch()

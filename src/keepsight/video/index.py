@@ -93,6 +93,7 @@ class _Scan:
     hidden: NDArray[np.bool_]
     end_s: float
     damaged: bool
+    ends_badly: bool
     header_end_s: float | None
     rate: float
     time_base: Fraction
@@ -137,9 +138,9 @@ def build_index(path: Path, warn: Callable[[str], None]) -> PacketIndex:
     frame_of = np.full(max(len(scan.pts), len(packets)), -1, dtype=np.int64)
     frame_of[packets] = np.arange(len(packets))
     if cut:
-        warn(
-            f"{path.name} is cut off or damaged: it ends at frame {len(packets) - 1}; the frames up to there are used."
-        )
+        warn(f"{path.name} is cut off: it ends at frame {len(packets) - 1}; the frames up to there are used.")
+    elif scan.damaged:
+        warn(f"{path.name} is damaged in places; the {len(packets)} frames that can be decoded are used.")
     stamps, use_dts = _stamps(scan, counted)
     if stamps is None:
         # Without a way to recognise where a seek landed, the start is the only place to begin.
@@ -160,14 +161,15 @@ def _scan(path: Path) -> _Scan:
     errors: list[None] = []
     container, stream = open_media(path)
     pts, dts, key, hidden = [], [], [], []
-    end, corrupt = 0, False
+    end, corrupt, last_corrupt = 0, False, False
     with container:
         for packet in demux(container, stream, lambda: errors.append(None)):
             pts.append(_NO_TIME if packet.pts is None else packet.pts)
             dts.append(_NO_TIME if packet.dts is None else packet.dts)
             key.append(packet.is_keyframe)
             hidden.append(packet.is_discard)
-            corrupt = corrupt or packet.is_corrupt
+            last_corrupt = packet.is_corrupt
+            corrupt = corrupt or last_corrupt
             end = max(end, max(pts[-1], dts[-1]) + (packet.duration or 0))
         base = stream.time_base or Fraction(1, 1000)
         header_end: float | None = None
@@ -184,6 +186,7 @@ def _scan(path: Path) -> _Scan:
             hidden=np.array(hidden, dtype=bool),
             end_s=float(end * base),
             damaged=corrupt or bool(errors),
+            ends_badly=last_corrupt,
             header_end_s=header_end,
             rate=float(stream.average_rate or stream.guessed_rate or 25),
             time_base=base,
@@ -206,8 +209,8 @@ def _packets_tell(scan: _Scan) -> bool:
 
 
 def _is_cut(scan: _Scan) -> bool:
-    """Whether the packets end long before the header says the video does."""
-    if scan.damaged:
+    """Whether the last packet is incomplete, or the packets end long before the header says the video does."""
+    if scan.ends_badly:
         return True
     if scan.header_end_s is None or (scan.pts == _NO_TIME).any():
         return False

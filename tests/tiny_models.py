@@ -129,7 +129,7 @@ def sam3_tracker(size: int = 56, *, layers: int = 2, **changes: Any) -> Any:
     return randomise(Sam3TrackerVideoModel, config, changes)
 
 
-def randomise(cls: Any, config: Any, changes: dict[str, Any], seed: int = 0) -> Any:
+def randomise(cls: Any, config: Any, changes: dict[str, Any], seed: int = 0, gain: float = 0.7) -> Any:
     """Builds the model with every parameter drawn anew, on the scale of trained ones, and objects mostly present."""
     for name, value in changes.items():
         setattr(config, name, value)
@@ -143,7 +143,12 @@ def randomise(cls: Any, config: Any, changes: dict[str, Any], seed: int = 0) -> 
             else:
                 # The library's initial weights are so small that memory would hardly show in the masks.
                 fan_in = parameter.shape[-1] if "embed" in name else parameter[0].numel()
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) / max(fan_in, 1) ** 0.5)
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * gain / max(fan_in, 1) ** 0.5)
+        # Sharper attention and louder codes, else a wrong slot or position would hide below the tolerance.
+        model.memory_temporal_positional_encoding.mul_(8.0)
+        for layer in model.memory_attention.layers:
+            layer.cross_attn_image.q_proj.weight.mul_(2.0)
+            layer.cross_attn_image.k_proj.weight.mul_(2.0)
         # Random heads find half of the objects absent; most of the tests want to see masks.
         model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(4.0)
     return model

@@ -123,8 +123,8 @@ class HFVideoBackbone(Backbone):
         memory_position = encoder.position_encoding(memory_shape, self.device, self.dtype)
         attention = model.memory_attention
         if self.info.family == "edgetam":
-            blank = torch.zeros(memory_shape, device=self.device, dtype=self.dtype)
-            memory_position = model.spatial_perceiver(blank, memory_position)[1][0]
+            self._map_position = memory_position
+            memory_position = model.spatial_perceiver(torch.zeros_like(memory_position), memory_position)[1][0]
             cos, sin = (part.squeeze(0) for part in attention.rotary_emb(memory_position, attention.position_ids_k))
             plain = memory_position.shape[0] - cos.shape[0]
             cos = torch.cat([torch.ones_like(cos[:1]).expand(plain, -1), cos])
@@ -271,7 +271,10 @@ class HFVideoBackbone(Backbone):
             memory = memory + gone[:, None, None, None] * absent[..., None, None]
         if self.info.family == "edgetam":
             # The perceiver's window step is written for one sample; it is 0.2 M parameters, so a loop costs little.
-            return [SpatialMemory(model.spatial_perceiver(row[None])[0][0].to(self.dtype)) for row in memory]
+            return [
+                SpatialMemory(model.spatial_perceiver(row[None], self._map_position)[0][0].to(self.dtype))
+                for row in memory
+            ]
         tokens = memory.to(torch.bfloat16).flatten(2).transpose(1, 2).contiguous()
         return [SpatialMemory(row.clone()) for row in tokens]
 

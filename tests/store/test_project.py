@@ -57,6 +57,7 @@ def test_results_come_back_in_order_a_page_at_a_time(project, monkeypatch):
     assert [r.frame for r in project.results(1, 21, 24)] == [21, 22, 23]
     assert project.result(1, 4) is None
     assert project.frames_done(1, run) == set(order)
+    assert project.frames_done(1) == {*order, 40}
 
 
 def test_writing_while_reading_is_seen_and_safe(project):

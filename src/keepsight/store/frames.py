@@ -119,14 +119,13 @@ class Frames:
         times.update({row["frame"]: row["time_s"] for row in done if row["frame"] <= last})
         return times, last
 
-    def done(self, video_id: int, run_id: int) -> set[int]:
-        """Frames that the run has written."""
-        return {
-            row["frame"]
-            for row in self._db.execute(
-                "SELECT frame FROM frames WHERE video_id = ? AND run_id = ? ORDER BY frame", (video_id, run_id)
-            )
-        }
+    def done(self, video_id: int, run_id: int | None) -> set[int]:
+        """Frames that the run has written; with ``None``, frames that have a result from anyone."""
+        if run_id is None:
+            sql = "SELECT frame FROM frames WHERE video_id = ? UNION SELECT frame FROM masks WHERE video_id = ?"
+            return {row["frame"] for row in self._db.execute(sql, (video_id, video_id))}
+        sql = "SELECT frame FROM frames WHERE video_id = ? AND run_id = ?"
+        return {row["frame"] for row in self._db.execute(sql, (video_id, run_id))}
 
     def track(self, video_id: int, object_id: int) -> Iterator[TrackPoint]:
         """One object over time, answered from the covering index alone."""

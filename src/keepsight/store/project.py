@@ -331,8 +331,8 @@ class Project:
         """
         return self._frames.read(self.video(video_id), start or 0, 2**62 if stop is None else stop)
 
-    def frames_done(self, video_id: int, run_id: int) -> set[int]:
-        """Frames that the run has written, whether or not anything was visible there."""
+    def frames_done(self, video_id: int, run_id: int | None = None) -> set[int]:
+        """Frames that the run (or anyone) has written, whether or not anything was visible there."""
         return self._frames.done(video_id, run_id)
 
     def track(self, video_id: int, object_id: int) -> Iterator[TrackPoint]:

@@ -1,0 +1,173 @@
+"""One video an object: cut out, on black, in a square window that follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from keepsight.core import InputError, Mask
+from keepsight.render.tags import RgbArray
+from keepsight.store import TrackPoint
+from keepsight.video import VideoWriter
+
+
+@dataclass(frozen=True)
+class CropStyle:
+    """How crops are cut.
+
+    Attributes:
+        margin: room on every side, as a part of the object's longer side; more shows more surroundings.
+        window: ``smoothed`` follows the object calmly and zooms slowly; ``per_frame`` takes every box as it is (tight, but it
+            jitters); ``fixed`` keeps one scale for the whole video, so that size in px stays comparable.
+        smooth_s: how long, in seconds, the smoothed window takes to react; more is calmer, and leaves more room around it.
+        absent: ``skip`` leaves frames without the object out; ``black`` keeps them, so that the crop runs in step with the video.
+        background: ``black`` outside the mask, or ``keep`` the picture.
+        size_px: side of the output; ``None`` picks one from the object's size, 64 to 640.
+    """
+
+    margin: float = 0.15
+    window: Literal["smoothed", "per_frame", "fixed"] = "smoothed"
+    smooth_s: float = 0.4
+    absent: Literal["skip", "black"] = "skip"
+    background: Literal["black", "keep"] = "black"
+    size_px: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin <= 10:
+            raise InputError(f"Crop margin {self.margin} is out of range; give 0 to 10 times the object's size.")
+        if self.size_px is not None and not 16 <= self.size_px <= 4096:
+            raise InputError(f"Crop size {self.size_px} px is out of range; give 16 to 4096.")
+
+
+class CropPlan:
+    """The window of one object on every frame where it is present: square, ``(centre x, centre y, side)`` in px.
+
+    Made from stored boxes before anything is decoded, so that windows can look ahead and the output size is known. Holds four
+    numbers a frame.
+
+    Attributes:
+        frames: int ``(N,)``, frames with the object, rising.
+        windows: float ``(N, 3)``.
+        size_px: side of the output, even.
+    """
+
+    def __init__(self, points: Iterable[TrackPoint], fps: float, style: CropStyle) -> None:
+        found = [(point.frame, *point.box) for point in points if point.box is not None]
+        table = np.array(found, dtype=np.float64).reshape(-1, 5)
+        self.frames: NDArray[np.int64] = table[:, 0].astype(np.int64)
+        boxes = table[:, 1:]
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=1.0)
+        sides = longer * (1 + 2 * style.margin)
+        if style.window != "per_frame":
+            for part in _segments(self.frames, fps):
+                radius = max(1, round(style.smooth_s * fps))
+                centres[part] = _smooth(centres[part], radius)
+                sides[part] = _smooth(_running_max(sides[part], radius)[:, None], radius)[:, 0]
+        # Whatever smoothing did, the object itself stays inside.
+        reach = np.maximum(np.abs(boxes[:, :2] - centres), np.abs(boxes[:, 2:] - centres)).max(axis=1, initial=0.5)
+        sides = np.maximum(sides, 2 * reach)
+        if style.window == "fixed" and len(sides):
+            sides[:] = sides.max()
+        self.windows: NDArray[np.float64] = np.column_stack([centres, sides])
+        self.size_px = style.size_px or _output_size(sides)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def window(self, frame: int) -> tuple[float, float, float] | None:
+        """Centre and side on ``frame``; ``None`` where the object is absent."""
+        row = int(np.searchsorted(self.frames, frame))
+        if row == len(self.frames) or self.frames[row] != frame:
+            return None
+        x, y, side = self.windows[row]
+        return float(x), float(y), float(side)
+
+
+class CropWriter:
+    """Writes one object's video."""
+
+    def __init__(self, path: Path, plan: CropPlan, fps: float, style: CropStyle) -> None:
+        self._plan, self._style = plan, style
+        self._black = np.zeros((plan.size_px, plan.size_px, 3), np.uint8)
+        self.writer = VideoWriter(path, height=plan.size_px, width=plan.size_px, fps=fps)
+
+    def write(self, rgb: RgbArray, frame: int, mask: Mask | None, time_s: float) -> None:
+        """Adds a frame of the source; without a mask, what the style says about absence."""
+        window = self._plan.window(frame)
+        if window is None or mask is None or mask.area == 0:
+            if self._style.absent == "black":
+                self.writer.write(self._black, time_s)
+            return
+        picture = cut(rgb, mask, window, self._plan.size_px, background=self._style.background)
+        # Skipped frames leave no holes: what is left plays at an even pace.
+        self.writer.write(picture, time_s if self._style.absent == "black" else None)
+
+
+def cut(
+    rgb: RgbArray, mask: Mask, window: tuple[float, float, float], size_px: int, *, background: str = "black"
+) -> RgbArray:
+    """A square ``window`` (centre x, centre y, side) of a frame, as ``(size_px, size_px, 3)``; black outside the frame."""
+    height, width = rgb.shape[:2]
+    centre_x, centre_y, side = window
+    x0, y0 = centre_x - side / 2, centre_y - side / 2
+    left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
+    right, bottom = min(width, int(np.ceil(x0 + side)) + 1), min(height, int(np.ceil(y0 + side)) + 1)
+    if right <= left or bottom <= top:
+        return np.zeros((size_px, size_px, 3), np.uint8)
+    piece = np.ascontiguousarray(rgb[top:bottom, left:right])
+    if background == "black":
+        inside = np.ascontiguousarray(mask.to_array()[top:bottom, left:right])
+        piece = cv2.copyTo(piece, inside.view(np.uint8), np.zeros_like(piece))
+    scale = size_px / side
+    if scale < 1:
+        # Shrinking by interpolation alone would skip pixels and shimmer; averaging first does not.
+        small = (max(1, round(piece.shape[1] * scale)), max(1, round(piece.shape[0] * scale)))
+        shrunk = cv2.resize(piece, small, interpolation=cv2.INTER_AREA)
+        scale_x, scale_y = scale * piece.shape[1] / small[0], scale * piece.shape[0] / small[1]
+        piece = shrunk
+    else:
+        scale_x = scale_y = scale
+    # Pixel centres sit at half coordinates, hence the halves.
+    shift_x = (left - x0) * scale + 0.5 * scale_x - 0.5
+    shift_y = (top - y0) * scale + 0.5 * scale_y - 0.5
+    matrix = np.array([[scale_x, 0, shift_x], [0, scale_y, shift_y]])
+    out: RgbArray = cv2.warpAffine(piece, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
+    return out
+
+
+def _segments(frames: NDArray[np.int64], fps: float) -> list[slice]:
+    """Stretches without a pause of more than half a second: an object may come back elsewhere, and the window jumps there."""
+    if len(frames) == 0:
+        return []
+    steps = np.diff(frames)
+    usual = int(np.median(steps)) if len(steps) else 1
+    breaks = np.flatnonzero(steps > max(2 * usual, fps / 2)) + 1
+    edges = [0, *breaks.tolist(), len(frames)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+def _smooth(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+    """Gaussian over ``(N, k)`` in both directions of time; edges repeat the end values."""
+    kernel = np.exp(-0.5 * (np.arange(-2 * radius, 2 * radius + 1) / radius) ** 2)
+    kernel /= kernel.sum()
+    padded = np.pad(values, ((2 * radius, 2 * radius), (0, 0)), mode="edge")
+    return np.stack([np.convolve(column, kernel, mode="valid") for column in padded.T], axis=1)
+
+
+def _running_max(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+    padded = np.pad(values, radius, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1).max(axis=1)
+
+
+def _output_size(sides: NDArray[np.float64]) -> int:
+    if len(sides) == 0:
+        return 64
+    return int(min(max(round(float(np.percentile(sides, 90)) / 16) * 16, 64), 640))

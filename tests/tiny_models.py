@@ -146,6 +146,10 @@ def randomise(cls: Any, config: Any, changes: dict[str, Any], seed: int = 0, gai
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * gain / max(fan_in, 1) ** 0.5)
         # Sharper attention and louder codes, else a wrong slot or position would hide below the tolerance.
         model.memory_temporal_positional_encoding.mul_(8.0)
+        model.object_pointer_proj.proj_out.weight.mul_(20.0)
+        model.no_object_pointer.mul_(8.0)
+        if isinstance(model.temporal_positional_encoding_projection_layer, torch.nn.Linear):
+            model.temporal_positional_encoding_projection_layer.weight.mul_(4.0)
         for layer in model.memory_attention.layers:
             layer.cross_attn_image.q_proj.weight.mul_(2.0)
             layer.cross_attn_image.k_proj.weight.mul_(2.0)

@@ -5,9 +5,24 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-import tiny_models
 import torch
-from reference import Run, Said, TheirSession, collect, disc, options, our_session, ours, say, theirs
+
+import tiny_models
+from keepsight.tracking import Tracker
+from reference import (
+    PixelBackbone,
+    Run,
+    Said,
+    TheirSession,
+    collect,
+    disc,
+    indexed_video,
+    options,
+    our_session,
+    ours,
+    say,
+    theirs,
+)
 
 TOLERANCE = 1e-4
 
@@ -136,10 +151,6 @@ def test_batched_equals_one_by_one(family):
         Said(4, 5, points=[(size / 5, size / 2)]),
     ]
     single = ours(model, clip, said, options())
-    from reference import PixelBackbone, indexed_video
-
-    from keepsight.tracking import Tracker
-
     session = Tracker(PixelBackbone(model, clip, units_per_call=8), "sam2", options()).open(indexed_video(12, size))
     for item in said:
         say(session, item)

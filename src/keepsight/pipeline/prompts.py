@@ -51,7 +51,7 @@ def parse_prompts(
     Args:
         points, boxes, masks: the options' values in the order given.
         known: prompts from elsewhere (a prompts file); their object ids are taken, and they are merged with the rest.
-        read_mask: mask file reader; default :func:`keepsight.formats.read_mask_png`.
+        read_mask: mask file reader; default :func:`keepsight.formats.read_labels`.
 
     Returns:
         One prompt an (object, frame), sorted by frame, then object.
@@ -197,9 +197,9 @@ def _mask_prompts(item: _Spoken, read_mask: MaskReader) -> list[Prompt]:
 
 
 def _default_mask_reader() -> MaskReader:
-    from keepsight.formats import read_mask_png
+    from keepsight.formats import read_labels
 
-    return read_mask_png
+    return read_labels
 
 
 def _join(first: Prompt, second: Prompt) -> Prompt:

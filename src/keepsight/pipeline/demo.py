@@ -1,0 +1,48 @@
+"""The job of `keepsight demo`: the shipped clip, one click and one box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keepsight.core import InputError, Prompt
+from keepsight.pipeline.job import Mode, SegmentJob
+
+CLIP = Path("samples") / "bigbuckbunny.mp4"
+CREDIT = "The clip is from Big Buck Bunny, (c) 2008 Blender Foundation, www.bigbuckbunny.org, licensed CC BY 3.0."
+
+# On this frame the rabbit stands with spread arms, whole and free of the rocks; the boulder at the left is in plain view on
+# every frame. Both are followed from here to the end and back to the beginning.
+_FRAME = 48
+_PROMPTS = (
+    Prompt(1, _FRAME, points=((455.0, 340.0),), labels=(1,), label="rabbit"),
+    Prompt(2, _FRAME, box=(81.0, 409.0, 247.0, 559.0), label="rock"),
+)
+
+
+def find_clip() -> Path:
+    """The sample clip of this checkout, wherever the command is run.
+
+    Raises:
+        InputError: an installation without the checkout around it.
+    """
+    here = Path(__file__).resolve()
+    for folder in (Path.cwd(), *here.parents):
+        if (folder / CLIP).is_file():
+            return folder / CLIP
+    raise InputError(
+        f"The sample clip {CLIP} was not found; it comes with the source checkout. Run the demo there, "
+        "or follow something in a video of yours with `keepsight segment`."
+    )
+
+
+def demo_job(out: Path, *, overwrite: bool = False, model: str | None = None) -> SegmentJob:
+    """The demo as a job."""
+    return SegmentJob(
+        video=find_clip(),
+        out=out,
+        prompts=_PROMPTS,
+        model=model,
+        direction="both",
+        mode=Mode.OVERWRITE if overwrite else Mode.FAIL,
+        credit=CREDIT,
+    )

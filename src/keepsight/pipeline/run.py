@@ -1,0 +1,73 @@
+"""What runs over files and live runs share: loading the tracker, and the facts that are kept about a run."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from keepsight.models.download import missing_weights
+from keepsight.models.registry import local_dir, resolve
+from keepsight.pipeline.settings import Settings, weights_fingerprint
+from keepsight.pipeline.timing import StageClock
+
+if TYPE_CHECKING:
+    from keepsight.tracking import Tracker
+
+
+def load_tracker(
+    settings: Settings, times_s: dict[str, float], tell: Callable[[str, int, int | None], None]
+) -> tuple[Tracker, Settings]:
+    """The tracker, and the settings with what ``auto`` came to.
+
+    Raises:
+        ModelError, InputError: weights that are not here, or settings that they do not allow.
+    """
+    folder = local_dir(resolve(settings.model))
+    if folder is None:
+        raise missing_weights(resolve(settings.model))  # before the wait for torch
+    from huggingface_hub.utils import disable_progress_bars
+
+    import keepsight
+
+    tell("load the model", 0, None)
+    disable_progress_bars()  # the hub's and transformers' own would tear ours apart
+    with StageClock(times_s, "load"):
+        tracker = keepsight.load(
+            settings.model,
+            policy=settings.policy,
+            policy_options=settings.policy_options or None,
+            device=settings.device,
+            dtype=settings.dtype,
+        )
+        weights = weights_fingerprint(folder)
+    device, dtype = str(tracker.backbone.device), str(tracker.backbone.dtype).removeprefix("torch.")
+    return tracker, replace(settings, device=device, dtype=dtype, weights=weights)
+
+
+def facts_of(
+    times_s: Mapping[str, float],
+    tracked: int,
+    notes: Sequence[str],
+    credit: str | None,
+    earlier: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the report and a later resume want to know about a run.
+
+    Args:
+        earlier: facts of the part of the run that came before; times and frames are added up.
+    """
+    earlier = earlier or {}
+    before: Mapping[str, float] = earlier.get("times_s", {})
+    stages = list(dict.fromkeys([*before, *times_s]))
+    return {
+        "times_s": {name: round(before.get(name, 0.0) + times_s.get(name, 0.0), 3) for name in stages},
+        "tracked_frames": tracked + int(earlier.get("tracked_frames", 0)),
+        "versions": {name: metadata.version(name) for name in ("keepsight", "torch", "transformers", "av")},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "warnings": list(dict.fromkeys([*earlier.get("warnings", []), *notes])),
+        "credits": credit or earlier.get("credits"),
+    }

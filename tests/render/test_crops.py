@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import FRAMES, HEIGHT, WIDTH, make, square, video
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from render_samples import FRAMES, HEIGHT, WIDTH, make, square, video
 
 from keepsight.core import InputError, Mask, Source, StoreError
 from keepsight.render import CropStyle, render_all

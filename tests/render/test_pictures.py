@@ -7,13 +7,14 @@ from itertools import combinations
 import cv2
 import numpy as np
 import pytest
-from helpers import HEIGHT, WIDTH, make, result, square, video
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from render_samples import HEIGHT, WIDTH, make, result, square, video
 
 from keepsight.core import FrameResult, InputError, Mask, TrackedObject
 from keepsight.render import OverlayStyle, contact_sheet, draw_overlay, object_colour, render_overlay, save_sheet
 from keepsight.render.palette import text_colour
+from keepsight.render.regions import pixels_in_box
 from keepsight.render.tags import place, tag_bitmap
 from keepsight.video import ArrayVideo, open_video
 
@@ -59,6 +60,18 @@ def test_an_overlay_changes_only_what_it_should():
     assert (draw_overlay(rgb, absent) == 128).all()
     with pytest.raises(InputError, match="48x36 px but its masks are 96x72"):
         draw_overlay(rgb[::2, ::2], frame)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 60), st.floats(0, 1), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_pixels_in_the_box_are_those_of_the_mask(height, width, density, grain, seed):
+    coarse = np.random.default_rng(seed).random((-(-height // grain), -(-width // grain))) < density**3
+    pixels = np.kron(coarse, np.ones((grain, grain), bool))[:height, :width]
+    mask = Mask.from_array(pixels)
+    x, y, found = pixels_in_box(mask)
+    rebuilt = np.zeros_like(pixels)
+    rebuilt[y : y + found.shape[0], x : x + found.shape[1]] = found
+    np.testing.assert_array_equal(rebuilt, pixels)
 
 
 @settings(max_examples=30, deadline=None)

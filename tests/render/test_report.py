@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from helpers import FRAMES, make, video
+from render_samples import FRAMES, make, video
 
 from keepsight.core import InputError, Source
 from keepsight.render import write_report

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keepsight.core import InputError, Mask
+from keepsight.render.regions import pixels_in_box
 from keepsight.render.tags import RgbArray
 from keepsight.store import TrackPoint
 from keepsight.video import VideoWriter
@@ -124,8 +125,16 @@ def cut(
         return np.zeros((size_px, size_px, 3), np.uint8)
     piece = np.ascontiguousarray(rgb[top:bottom, left:right])
     if background == "black":
-        inside = np.ascontiguousarray(mask.to_array()[top:bottom, left:right])
-        piece = cv2.copyTo(piece, inside.view(np.uint8), np.zeros_like(piece))
+        inside = np.zeros(piece.shape[:2], np.uint8)
+        x, y, pixels = pixels_in_box(mask)
+        rows, columns = (
+            slice(max(top, y), min(bottom, y + pixels.shape[0])),
+            slice(max(left, x), min(right, x + pixels.shape[1])),
+        )
+        if rows.start < rows.stop and columns.start < columns.stop:
+            part = pixels[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+            inside[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = part
+        piece = cv2.copyTo(piece, inside, np.zeros_like(piece))
     scale = size_px / side
     if scale < 1:
         # Shrinking by interpolation alone would skip pixels and shimmer; averaging first does not.

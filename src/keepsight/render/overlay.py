@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from keepsight.core import FrameResult, InputError, TrackedObject
-from keepsight.core.geometry import BoolArray
 from keepsight.render.pairs import output_times, paired
 from keepsight.render.palette import Colour, object_colour
+from keepsight.render.regions import pixels_in_box
 from keepsight.render.tags import RgbArray, paste, place, tag_bitmap
 from keepsight.store import Project
 from keepsight.video import VideoSource, VideoWriter
@@ -119,23 +119,19 @@ def _colour(object_id: int, style: OverlayStyle) -> Colour:
 
 
 def _draw_mask(out: RgbArray, item: TrackedObject, colour: Colour, fill: float, contour_px: int) -> None:
-    box = item.mask.box
-    if box is None:
-        return
-    x1, y1, x2, y2 = (int(side) for side in box)
-    window = out[y1:y2, x1:x2]  # everything happens inside the object's box: small objects cost little
-    mask: BoolArray = np.ascontiguousarray(item.mask.to_array()[y1:y2, x1:x2])
+    # Everything happens inside the object's box: small objects cost little.
+    x1, y1, mask = pixels_in_box(item.mask)
+    window = out[y1 : y1 + mask.shape[0], x1 : x1 + mask.shape[1]]
     inside = mask.view(np.uint8)
     if fill > 0:
-        tint = np.empty_like(window)
-        tint[:] = colour
-        tinted = cv2.addWeighted(window, 1 - fill, tint, fill, 0)
-        window[:] = cv2.copyTo(tinted, inside, window.copy())
+        faded = cv2.convertScaleAbs(window, alpha=1 - fill)
+        tinted = cv2.add(faded, tuple(fill * channel for channel in (*colour, 0)))
+        cv2.copyTo(tinted, inside, window)  # in place: `window` is a view of `out`
     if contour_px > 0:
         contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x1, y1))
         # A dark line under the coloured one keeps the outline visible on any background.
         if contour_px > 1:
-            cv2.polylines(out, contours, True, tuple(channel // 4 for channel in colour), contour_px + 1, cv2.LINE_AA)
+            cv2.polylines(out, contours, True, tuple(channel // 4 for channel in colour), contour_px + 1)
         cv2.polylines(out, contours, True, colour, contour_px, cv2.LINE_AA)
 
 

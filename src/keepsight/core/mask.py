@@ -35,7 +35,7 @@ class Mask:
     def from_array(cls, array: ArrayLike) -> Mask:
         """Encodes a ``(H, W)`` array; every non-zero value counts as the object."""
         pixels = np.asarray(array)
-        if pixels.ndim != 2:
+        if pixels.ndim != 2 or pixels.size == 0:
             raise InputError(f"A mask must be a (height, width) array, got shape {pixels.shape}.")
         rle = coco.encode(np.asfortranarray(pixels != 0, dtype=np.uint8))
         return cls(int(rle["size"][0]), int(rle["size"][1]), bytes(rle["counts"]))
@@ -58,11 +58,13 @@ class Mask:
             if height <= 0 or width <= 0:
                 raise ValueError("size must be positive")
             if isinstance(counts, (list, tuple)):
-                if sum(counts) != height * width or any(run < 0 for run in counts):
+                if any(not isinstance(run, (int, np.integer)) or run < 0 for run in counts):
+                    raise ValueError("runs are whole numbers of 0 or more")
+                if sum(counts) != height * width:
                     raise ValueError("runs do not add up to the size")
                 counts = coco.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width)["counts"]
             data = counts.encode("ascii") if isinstance(counts, str) else bytes(counts)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(f"Not a COCO run-length mask: {error}.") from error
         mask = cls(height, width, data)
         if sum(_runs(data)) != height * width:
@@ -115,6 +117,9 @@ def _runs(counts: bytes) -> list[int]:
             if position >= len(counts):
                 raise InputError("Not a COCO run-length mask: it ends in the middle of a number.")
             chunk = counts[position] - 48
+            if shift > 30:
+                # pycocotools reads into a machine word: with more digits it would see another number than this loop.
+                raise InputError("Not a COCO run-length mask: a number has too many digits.")
             if not 0 <= chunk < 64:
                 raise InputError("Not a COCO run-length mask: unexpected character.")
             value |= (chunk & 0x1F) << shift

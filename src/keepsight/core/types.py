@@ -87,6 +87,10 @@ class Prompt:
             raise InputError(f"{where}: {len(self.points)} points but {len(self.labels)} point labels.")
         if any(label not in (0, 1) for label in self.labels):
             raise InputError(f"{where}: a point label is 1 (on the object) or 0 (not on it).")
+        if any(len(point) != 2 for point in self.points):
+            raise InputError(f"{where}: a point is x,y.")
+        if self.box is not None and len(self.box) != 4:
+            raise InputError(f"{where}: a box is X1,Y1,X2,Y2, got {len(self.box)} numbers.")
         numbers = [value for point in self.points for value in point] + list(self.box or ())
         if not all(np.isfinite(numbers)):
             raise InputError(f"{where}: coordinates must be finite numbers.")

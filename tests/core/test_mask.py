@@ -1,0 +1,152 @@
+"""Masks: array <-> run lengths <-> COCO objects, against plain numpy."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco
+
+from keepsight.core import InputError, Mask, mask_box
+
+SIDES = st.integers(1, 40)
+PIXELS = hnp.arrays(bool, st.tuples(SIDES, SIDES))
+# Sparse noise, solid blocks and full frames: hypothesis alone rarely draws a long run.
+BLOCKS = st.builds(
+    lambda shape, a, b: np.fromfunction(
+        lambda r, c: (r >= a % shape[0]) & (c >= b % shape[1]), shape, dtype=int
+    ).astype(bool),
+    st.tuples(SIDES, SIDES),
+    st.integers(0, 40),
+    st.integers(0, 40),
+)
+ARRAYS = PIXELS | BLOCKS
+
+
+def _uncompressed(array: np.ndarray) -> list[int]:
+    """COCO's uncompressed counts, written out: column-major, background first."""
+    runs, current = [0], False
+    for value in array.ravel(order="F"):
+        if value != current:
+            runs.append(0)
+            current = value
+        runs[-1] += 1
+    return runs
+
+
+@given(ARRAYS)
+def test_round_trips(array):
+    mask = Mask.from_array(array)
+    np.testing.assert_array_equal(mask.to_array(), array)
+    through_json = json.loads(json.dumps(mask.to_coco()))
+    assert Mask.from_coco(through_json) == mask
+    assert Mask.from_coco({"size": list(array.shape), "counts": mask.counts}) == mask
+    assert Mask.from_coco({"size": list(array.shape), "counts": _uncompressed(array)}) == mask
+    assert Mask.from_array(array.astype(np.float32) * 0.25) == mask
+
+
+@given(ARRAYS)
+def test_area_and_box(array):
+    mask = Mask.from_array(array)
+    assert mask.area == array.sum()
+    assert mask.box == mask_box(array)
+
+
+@given(st.data(), st.tuples(SIDES, SIDES))
+def test_iou(data, shape):
+    a, b = (data.draw(hnp.arrays(bool, shape)) for _ in range(2))
+    union = (a | b).sum()
+    expected = 1.0 if union == 0 else (a & b).sum() / union
+    first, second = Mask.from_array(a), Mask.from_array(b)
+    assert first.iou(second) == pytest.approx(expected)
+    assert first.iou(second) == second.iou(first)
+    assert first.iou(first) == 1.0
+
+
+def test_masks_of_different_frames_do_not_compare():
+    with pytest.raises(InputError, match="7x5 and 5x7"):
+        Mask.empty(5, 7).iou(Mask.empty(7, 5))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2, 2), (0, 4), (4, 0)])
+def test_only_arrays_with_pixels_are_masks(shape):
+    with pytest.raises(InputError, match="height, width"):
+        Mask.from_array(np.zeros(shape))
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["size", "counts", "x"]), inner),
+    max_leaves=6,
+)
+
+
+def _survives(rle):
+    """Reads it and uses it, or refuses it in one line."""
+    try:
+        mask = Mask.from_coco(rle)
+    except InputError as error:
+        assert "\n" not in str(error)
+        return
+    array = mask.to_array()
+    assert array.shape == (mask.height, mask.width)
+    assert mask.area == array.sum()
+    assert mask.box == mask_box(array)
+
+
+@given(JUNK)
+def test_junk_is_refused_and_never_crashes(value):
+    _survives(value)
+
+
+@given(st.tuples(SIDES, SIDES), JUNK | st.text(st.characters(min_codepoint=48, max_codepoint=112), max_size=30))
+def test_junk_run_lengths(size, counts):
+    _survives({"size": list(size), "counts": counts})
+
+
+@given(ARRAYS, st.data())
+def test_damaged_run_lengths(array, data):
+    counts = bytearray(Mask.from_array(array).counts)
+    at = data.draw(st.integers(0, len(counts) - 1))
+    if data.draw(st.booleans()):
+        counts[at] = data.draw(st.integers(0, 255))
+    else:
+        del counts[at:]
+    _survives({"size": list(array.shape), "counts": bytes(counts)})
+
+
+@pytest.mark.parametrize(
+    "rle",
+    [
+        {},
+        {"size": [2, 2]},
+        {"size": [2, 2, 1], "counts": [4]},
+        {"size": [0, 4], "counts": []},
+        {"size": [-2, -2], "counts": [4]},
+        {"size": [float("inf"), 2], "counts": [4]},
+        {"size": [float("nan"), 2], "counts": [4]},
+        {"size": [2, 2], "counts": [3]},
+        {"size": [2, 2], "counts": [5, -1]},
+        {"size": [2, 2], "counts": ["4"]},
+        {"size": [2, 2], "counts": [2.5, 1.5]},
+        {"size": [2, 2], "counts": None},
+        {"size": [2, 2], "counts": 4},
+        {"size": [2, 2], "counts": "é"},
+        {"size": [2, 2], "counts": ""},
+        {"size": [2**16, 2**17], "counts": [2**33]},
+        # A run of 4 spelt with so many digits that a C reader shifts past its word.
+        {"size": [2, 2], "counts": "T" + "P" * 20 + "0"},
+    ],
+)
+def test_refused(rle):
+    with pytest.raises(InputError, match="Not a COCO run-length mask"):
+        Mask.from_coco(rle)
+
+
+def test_bytes_are_those_of_the_common_tool():
+    array = np.random.default_rng(0).random((60, 80)) < 0.4
+    assert Mask.from_array(array).counts == coco.encode(np.asfortranarray(array, dtype=np.uint8))["counts"]

@@ -17,14 +17,22 @@ def _train() -> None:
 
 @app.command()
 def builtin(
-    out: Annotated[Path, typer.Option("--out", help="Folder for data, checkpoints and the exported model.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, the curve and the weights.")],
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.1, help="Training time; more minutes, better masks.")
-    ] = 45.0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+        float | None,
+        typer.Option("--minutes", min=0.1, help="Training time; more gives better masks. (default: 90)"),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder for downloads and cached features (about 12 GB); runs may share it.")
+    ] = Path("data/builtin"),
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that make clips beside the training.")
+    ] = 1,
 ) -> None:
     """Train the built-in model: data downloaded, clips generated, features cached, stages, export."""
     from keepsight.training.builtin import train_builtin
 
-    train_builtin(out, minutes=minutes, device=device, resume=resume)
+    weights = train_builtin(out, data=data, minutes=minutes, device=device, workers=workers, resume=resume)
+    typer.echo(f"weights: {weights}")

@@ -1,0 +1,108 @@
+"""A plain tracker for measuring the network during training: first frame and the last three are remembered.
+
+The product tracks with `keepsight.tracking` and a memory policy; this loop exists so that the network can be judged by
+itself, with all objects of a clip in one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from keepsight.models.builtin.affinity import gate_prior, values_from_logits
+from keepsight.models.builtin.network import BuiltinNetwork, Decoded
+from keepsight.training import prompts
+
+RECENT = 3
+
+
+@torch.inference_mode()
+def follow(
+    network: BuiltinNetwork,
+    frames: NDArray[np.uint8],
+    first: Sequence[prompts.Points] | NDArray[np.bool_],
+    corrections: int = 0,
+    truth: NDArray[np.bool_] | None = None,
+    gate: bool = True,
+) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+    """Follows K objects from the first frame on.
+
+    Args:
+        network: in evaluation mode.
+        frames: (T, S, S, 3) uint8 RGB at the size of the network.
+        first: prompts of the K objects in px, or their masks (K, S, S).
+        corrections: corrective clicks on the first frame, simulated from `truth`.
+        truth: (K, S, S) true masks of the first frame; only for `corrections`.
+        gate: use the motion gate.
+
+    Returns:
+        Masks (T, K, S, S); presence logits (T, K); predicted IoU (T, K).
+    """
+    length, size = frames.shape[:2]
+    k = len(first)
+    masks = np.zeros((length, k, size, size), np.bool_)
+    presence = np.zeros((length, k), np.float32)
+    quality = np.zeros((length, k), np.float32)
+    keys: list[Tensor] = []
+    values: list[Tensor] = []
+    for t in range(length):
+        pixels = torch.from_numpy(frames[t : t + 1]).permute(0, 3, 1, 2).float()
+        features = network.encode_image(pixels.contiguous(memory_format=torch.channels_last))
+        if t == 0 and isinstance(first, np.ndarray):
+            given = torch.from_numpy(first).float()[:, None]
+            logits = F.avg_pool2d(given, 4)[:, 0] * 20 - 10
+            scores, ious = torch.full((k,), 10.0), torch.ones(k)
+            masks[0] = first
+        else:
+            prior = None
+            if t == 0:
+                assert not isinstance(first, np.ndarray)
+                clicks: list[prompts.Points] = list(first)
+            else:
+                clicks = [[] for _ in range(k)]
+                read = [0, *range(max(1, t - RECENT), t)]
+                conditioning = torch.tensor([i == 0 for i in read])
+                v = torch.stack([values[i] for i in read], 1)[None]
+                prior = network.propagate(
+                    features.keys, torch.stack([keys[i] for i in read], 1), v, conditioning
+                ).flatten(0, 1)
+                if gate:
+                    last = [values[i] for i in range(t - 1, max(-1, t - 1 - RECENT), -1)]
+                    prior = gate_prior(prior, torch.stack(last, 1))
+            points, labels = prompts.collate(clicks)
+            several = bool((labels >= 0).sum() > k)
+            out = network.decode(features, points, labels, prior, multimask=not several)
+            logits, ious = best_candidate(out)
+            for _ in range(corrections if t == 0 else 0):
+                assert truth is not None
+                shown = _upsample(logits, size).numpy() > 0
+                clicks = [[*c, *prompts.correct(truth[i], shown[i])] for i, c in enumerate(clicks)]
+                points, labels = prompts.collate(clicks)
+                out = network.decode(features, points, labels, None, logits[:, None], multimask=False)
+                logits, ious = best_candidate(out)
+            scores = out.object_scores
+            shown = (_upsample(logits, size) > 0) & (scores > 0)[:, None, None]
+            masks[t] = shown.numpy()
+        presence[t], quality[t] = scores.numpy(), ious.numpy()
+        keys.append(features.keys)
+        values.append(values_from_logits(logits, scores, binarize=False))
+        if t > RECENT + 1:  # what nobody reads any more
+            keys[t - RECENT - 1] = keys[0]
+            values[t - RECENT - 1] = values[0]
+    return masks, presence, quality
+
+
+def best_candidate(out: Decoded) -> tuple[Tensor, Tensor]:
+    """Logits (B, h, w) and predicted IoU (B,) of the candidate with the highest predicted IoU."""
+    best = out.ious.argmax(1)
+    rows = torch.arange(len(best))
+    return out.logits[rows, best], out.ious[rows, best]
+
+
+def _upsample(logits: Tensor, size: int) -> Tensor:
+    return F.interpolate(logits[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]

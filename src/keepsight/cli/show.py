@@ -32,7 +32,6 @@ def progress_bar() -> Iterator[Callable[[Event], None] | None]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeElapsedColumn,
@@ -46,23 +45,26 @@ def progress_bar() -> Iterator[Callable[[Event], None] | None]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task, stage = bar.add_task("", total=None, rate=""), ""
+        task, stage = bar.add_task("", total=None, count="", rate=""), ""
 
         def show(event: Event) -> None:
             nonlocal task, stage
             if event.stage != stage:
                 bar.remove_task(task)
-                task, stage = bar.add_task(event.stage, total=event.total, completed=event.done, rate=""), event.stage
+                task, stage = (
+                    bar.add_task(event.stage, total=event.total, completed=event.done, count="", rate=""),
+                    event.stage,
+                )
             speed = bar.tasks[0].speed
-            bar.update(
-                task, completed=event.done, total=event.total, rate="" if speed is None else f"{speed:.1f} frames/s"
-            )
+            count = str(event.done or "") if event.total is None else f"{event.done}/{event.total}"
+            rate = "" if speed is None else f"{speed:.1f} frames/s"
+            bar.update(task, completed=event.done, total=event.total, count=count, rate=rate)
 
         yield show
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from keepsight.core import InputError
+from keepsight.core import Frame, InputError
 from keepsight.formats import DavisExport, export_davis, export_ytvis
 from keepsight.pipeline.job import SegmentJob
 from keepsight.render import CropStyle, render_all, write_report
@@ -70,10 +70,10 @@ def write_outputs(
         with timed("annotations"):
             export_ytvis(project, video_id, job.folder / _PATHS["annotations"])
     if "overlay" in missing or "crops" in missing:
-        tell("overlay and crops", 0, None)
-        with timed("overlay and crops"):
+        watched = _Watched(video, len(project.frames_done(video_id)), lambda done, total: tell("draw", done, total))
+        with timed("draw"):
             render_all(
-                video,
+                cast("VideoSource", watched),
                 project,
                 video_id,
                 job.folder,
@@ -86,6 +86,21 @@ def write_outputs(
         with timed("report"):
             write_report(project, video_id, job.folder / _PATHS["report"], video=video)
     return files_of(job, project, video_id)
+
+
+class _Watched:
+    """A video that tells how many of its frames have been handed out; everything else is the video's own."""
+
+    def __init__(self, video: VideoSource, total: int, tell: Callable[[int, int], None]) -> None:
+        self._video, self._total, self._tell = video, total, tell
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._video, name)
+
+    def frames(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[Frame]:
+        for done, frame in enumerate(self._video.frames(start, stop, step)):
+            self._tell(min(done, self._total), self._total)
+            yield frame
 
 
 def crop_style(options: dict[str, Any]) -> CropStyle:

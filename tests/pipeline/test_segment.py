@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from small_jobs import FRAMES, NOTHING, PROMPTS, small_job, stored
 
-from keepsight.core import InputError, KeepsightError, Prompt, StoreError
+from keepsight.core import Cancelled, InputError, KeepsightError, Prompt, StoreError
 from keepsight.pipeline import outputs as output_module
 from keepsight.pipeline.checkpoints import Cadence
 from keepsight.pipeline.job import Mode, Outputs, Progress, SegmentJob
@@ -101,7 +101,7 @@ def test_earlier_results_survive_what_is_refused_and_only_then_are_replaced(stud
     run_segment(job)
     before = {path: path.read_bytes() for path in job.folder.rglob("*") if path.is_file()}
     mine = job.folder / "masks" / "notes.txt"
-    with pytest.raises(StoreError, match="--resume.*--overwrite"):
+    with pytest.raises(StoreError, match=r"--resume.*--overwrite"):
         run_segment(job)
     wrong: list[tuple[SegmentJob, str]] = [
         (replace(job, prompts=(Prompt(1, 99, points=((1.0, 1.0),), labels=(1,)),)), "no frame 99"),
@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_every_frame_and_says_how_to_go_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(Project, "write_result", full)
-        with pytest.raises(StoreError, match="disk is full.*--resume"):
+        with pytest.raises(StoreError, match=r"disk is full.*--resume"):
             run_segment(job)
     assert _state(job) == "failed"
     assert [result.frame for result in stored(job.folder)] == [4, 5, 6, 7, 8]
@@ -158,6 +158,24 @@ def test_a_full_disk_leaves_every_frame_and_says_how_to_go_on(
     run_segment(replace(job, mode=Mode.RESUME))
     assert _names(job.folder) == {"project.keepsight", "masks", "annotations.json"}
     assert [result.frame for result in stored(job.folder)] == list(range(12))
+
+
+def test_a_run_that_is_going_on_is_left_alone_and_a_second_ctrl_c_leaves_at_once(studio: Path, tmp_path: Path) -> None:
+    job = small_job(studio, tmp_path / "out", outputs=ALL)
+
+    def meddle(event: Progress) -> None:
+        if event.stage != "track" or event.done != 5:
+            return
+        for mode in (Mode.RESUME, Mode.OVERWRITE):
+            with pytest.raises(StoreError, match=r"still going in another process|in use by a run"):
+                run_segment(replace(job, mode=mode))
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Cancelled, match=r"every frame so far is kept.*--resume"):
+        run_segment(job, progress=meddle)
+    assert (_state(job), len(stored(job.folder))) == ("cancelled", 5)
+    assert _names(job.folder) == {"project.keepsight"}
 
 
 def test_live_stream_is_followed_recorded_and_ended_by_ctrl_c(studio: Path, tmp_path: Path) -> None:

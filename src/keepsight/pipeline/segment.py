@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from keepsight.core import Direction, FrameResult, InputError, KeepsightError, StoreError
+from keepsight.core import Cancelled, Direction, FrameResult, InputError, KeepsightError, StoreError
 from keepsight.models.registry import local_dir, resolve
 from keepsight.pipeline.checkpoints import Cadence, pack, unpack
 from keepsight.pipeline.folder import add_video, check_folder, create_project
@@ -47,9 +47,17 @@ def run_segment(job: SegmentJob, progress: ProgressCallback | None = None) -> Se
 
     Raises:
         InputError, ModelError, StoreError: one line for the person; earlier results are intact.
+        Cancelled: a second Ctrl-C, or one while outputs were written.
     """
+    work = _Segmentation(job, progress)
     with as_keepsight_errors(job):
-        return _Segmentation(job, progress).run()
+        try:
+            return work.run()
+        except KeyboardInterrupt:
+            if not work.begun:
+                raise
+            line = f"Stopped at once; every frame so far is kept. Go on with: {job.resume_line()}"
+            raise Cancelled(line) from None
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ class _Segmentation:
     times_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     tracked: int = 0
+    begun: bool = False
 
     def run(self) -> SegmentOutcome:
         job = self.job
@@ -180,6 +189,7 @@ class _Segmentation:
         Raises:
             KeepsightError: also noted in the project.
         """
+        self.begun = True
         try:
             with StopRequest() as stop:
                 self._follow(project, video_id, run_id, work, stop)

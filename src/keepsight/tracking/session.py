@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from copy import copy
 from typing import Any
 
 import torch
@@ -203,9 +204,8 @@ class Session:
             )
         height, width = self.video.height, self.video.width
         prompt.check_inside(height, width)
-        new = prompt.object_id not in self._set.tracks
+        undo = self._remember(prompt)
         track = self._set.take_prompt(prompt, clear=clear)
-        self._consolidate(except_frame=prompt.frame)
         reverse = bool(track.tracked.direction(prompt.frame))
         step = Step(prompt.frame, reverse, self.frame_count)
         logits = None
@@ -216,12 +216,12 @@ class Session:
             elif previous is not None:
                 logits = self._logits_of(previous)
         try:
+            self._consolidate(except_frame=prompt.frame)
             record = self._set.engine.prompt(
                 track, step, self._features_of(prompt.frame, keep=True), (height, width), logits
             )
         except Exception:
-            if new:
-                del self._set.tracks[prompt.object_id]
+            undo()
             raise
         return self._set.present([(track, record)], height, width)[0]
 
@@ -282,6 +282,8 @@ class Session:
             raise InputError("Nothing to follow: point at an object first.")
         if stride < 1:
             raise InputError(f"The stride must be 1 or more, not {stride}.")
+        if direction not in list(Direction):
+            raise InputError(f"The direction is forward, backward or both, not '{direction}'.")
         direction = Direction(direction)
         skip = self._visited if resume else 0
         self._visited = skip
@@ -415,7 +417,7 @@ class Session:
         """Takes back what :meth:`save_state` gave, for the same video, model and policy.
 
         Raises:
-            StoreError: damaged, or of another model.
+            StoreError: damaged, or of another model or policy.
             InputError: of another video.
         """
         tracks, extra = checkpoint.unpack(data, self.backbone, self._set.new_track)
@@ -426,6 +428,23 @@ class Session:
         self._visited = extra["visited"]
 
     # -- inside ------------------------------------------------------------------------------------------------------
+    def _remember(self, prompt: Prompt) -> Callable[[], None]:
+        """What puts an object back as it is now, should the prompt fail."""
+        track = self._set.tracks.get(prompt.object_id)
+        if track is None:
+
+            def forget() -> None:
+                self._set.tracks.pop(prompt.object_id, None)
+
+            return forget
+        prompts = {frame: copy(said) for frame, said in track.prompts.items()}
+        conditioning, label = dict(track.bank.conditioning), track.label
+
+        def undo() -> None:
+            track.prompts, track.bank.conditioning, track.label = prompts, conditioning, label
+
+        return undo
+
     def _features_of(self, frame: int, *, keep: bool) -> ImageFeatures:
         features = self._features.get(frame)
         if features is None:

@@ -1,16 +1,17 @@
 """The exact state of a session as bytes: safetensors for what the model wrote, JSON for the rest.
 
-Nothing in it is executed on reading. A resumed run continues bit for bit, because the bank is stored as it is instead of
-being made again from masks.
+Nothing in it is executed on reading, and a digest at the end tells when a byte has changed. A resumed run continues bit for
+bit, because the bank is stored as it is instead of being made again from masks.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from keepsight.core import Mask
@@ -20,6 +21,7 @@ from keepsight.models.backbone import Backbone
 from keepsight.tracking.track import FramePrompt, Track
 
 FORMAT = 1
+DIGEST_BYTES = 32
 
 
 class _TensorTable:
@@ -40,28 +42,57 @@ class _TensorTable:
         return self._names[id(tensor)]
 
 
+class _RecordTable:
+    """Numbers records, each once, those that are only reached through ``parent`` included."""
+
+    def __init__(self, backbone: Backbone, tensors: _TensorTable) -> None:
+        self.packed: list[dict[str, Any]] = []
+        self._backbone = backbone
+        self._tensors = tensors
+        self._numbers: dict[int, int] = {}
+
+    def put(self, record: FrameRecord) -> int:
+        chain: list[FrameRecord] = []
+        link: FrameRecord | None = record
+        # A loop, for a chain of parents may be as long as the video.
+        while link is not None and id(link) not in self._numbers:
+            chain.append(link)
+            link = link.parent
+        for item in reversed(chain):
+            packed = _pack_record(self._backbone, item, self._tensors)
+            packed["parent"] = None if item.parent is None else self._numbers[id(item.parent)]
+            self._numbers[id(item)] = len(self.packed)
+            self.packed.append(packed)
+        return self._numbers[id(record)]
+
+
 def pack(backbone: Backbone, tracks: list[Track], extra: dict[str, Any]) -> bytes:
     """State of all tracks plus ``extra`` (JSON values)."""
     table = _TensorTable()
     state = {
         "format": FORMAT,
         "model": backbone.info.name,
+        "image_size": backbone.info.image_size,
         "extra": extra,
         "tracks": [_pack_track(backbone, track, table) for track in tracks],
     }
-    return save(table.tensors, metadata={"keepsight": json.dumps(state)})
+    data = save(table.tensors, metadata={"keepsight": json.dumps(state)})
+    return data + hashlib.sha256(data).digest()
 
 
 def _pack_track(backbone: Backbone, track: Track, table: _TensorTable) -> dict[str, Any]:
+    records = _RecordTable(backbone, table)
     return {
         "object_id": track.object_id,
         "label": track.label,
+        "policy_name": track.policy.name,
         "policy": track.policy.state(),
         "tracked": track.tracked.state(),
         "prompts": {str(frame): _pack_prompt(prompt) for frame, prompt in track.prompts.items()},
-        "pending": list(track.pending),
-        "conditioning": [_pack_record(backbone, r, table) for r in track.bank.conditioning.values()],
-        "records": [[_pack_record(backbone, r, table) for r in records] for records in track.bank.tracked.values()],
+        "pending": [[frame, records.put(record)] for frame, record in track.pending.items()],
+        "conditioning": [[frame, records.put(record)] for frame, record in track.bank.conditioning.items()],
+        "bank": [[frame, [records.put(record) for record in held]] for frame, held in track.bank.tracked.items()],
+        "records": records.packed,
     }
 
 
@@ -96,7 +127,7 @@ def unpack(data: bytes, backbone: Backbone, new_track: Any) -> tuple[list[Track]
         new_track: makes an empty track with a fresh policy for an object id.
 
     Raises:
-        StoreError: not such a state, of another version, or of another model.
+        StoreError: not such a state, of another version, model, input size or policy.
     """
     tensors, state = _read(data)
     if state.get("format") != FORMAT:
@@ -106,42 +137,47 @@ def unpack(data: bytes, backbone: Backbone, new_track: Any) -> tuple[list[Track]
             f"The checkpoint belongs to model '{state['model']}', not '{backbone.info.name}'; "
             f"continue with --model {state['model']} or start again with --overwrite."
         )
+    size = backbone.info.image_size
+    if state["image_size"] != size:
+        raise StoreError(
+            f"The checkpoint was made at a model input of {state['image_size']} px, not {size} px; "
+            "continue with the same image size or start again with --overwrite."
+        )
     moved = {name: tensor.to(backbone.device) for name, tensor in tensors.items()}
     memories: dict[str, Any] = {}
     tracks = []
     for packed in state["tracks"]:
         track: Track = new_track(packed["object_id"])
+        if track.policy.name != packed["policy_name"]:
+            raise StoreError(
+                f"The checkpoint was made with policy '{packed['policy_name']}', not '{track.policy.name}'; "
+                f"continue with --policy {packed['policy_name']} or start again with --overwrite."
+            )
         track.label = packed["label"]
         track.policy.restore(packed["policy"])
         track.tracked.restore(packed["tracked"])
         track.prompts = {int(frame): _unpack_prompt(prompt) for frame, prompt in packed["prompts"].items()}
-        bank = ObjectMemory()
-        for item in packed["conditioning"]:
+        records: list[FrameRecord] = []
+        for item in packed["records"]:
             record = _unpack_record(backbone, item, moved, memories)
-            bank.conditioning[record.frame] = record
-        for items in packed["records"]:
-            records = [_unpack_record(backbone, item, moved, memories) for item in items]
-            bank.tracked[records[0].frame] = records
-        track.bank = bank
-        for frame in packed["pending"]:
-            record_at = bank.at(frame)
-            if record_at is not None:
-                track.pending[frame] = record_at
+            record.parent = None if item["parent"] is None else records[item["parent"]]
+            records.append(record)
+        track.bank = ObjectMemory()
+        track.bank.conditioning = {frame: records[number] for frame, number in packed["conditioning"]}
+        track.bank.tracked = {frame: [records[number] for number in held] for frame, held in packed["bank"]}
+        track.pending = {frame: records[number] for frame, number in packed["pending"]}
         tracks.append(track)
     return tracks, state["extra"]
 
 
 def _read(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    import tempfile
-
-    # The metadata can only be read from a file with safetensors' public interface.
+    content, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
     try:
-        with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
-            file.write(data)
-            file.flush()
-            with safe_open(file.name, framework="pt") as archive:
-                state = json.loads((archive.metadata() or {})["keepsight"])
-                return {name: archive.get_tensor(name) for name in archive.keys()}, state  # noqa: SIM118
+        if hashlib.sha256(content).digest() != digest:
+            raise ValueError("digest")
+        # safetensors gives metadata of files only; its header is the length in 8 bytes, then JSON.
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return load(content), json.loads(header["__metadata__"]["keepsight"])
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError("The checkpoint is damaged; start again with --overwrite.") from error
 

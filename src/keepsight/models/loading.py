@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from keepsight.core.errors import ModelError
+from keepsight.core.errors import InputError, ModelError
 from keepsight.models.backbone import Backbone
 from keepsight.models.devices import resolve_device, resolve_dtype
 from keepsight.models.download import missing_weights
@@ -41,7 +43,7 @@ def load_backbone(
 
     Raises:
         ModelError: unknown, not downloaded, gated, damaged, or with weights missing or left over.
-        InputError: a device or dtype that cannot be used.
+        InputError: a device, dtype or image size that cannot be used.
     """
     entry = resolve(str(name))
     target = resolve_device(device)
@@ -77,19 +79,71 @@ def load_transformers(
     try:
         config = cls.config_class.from_pretrained(folder)
         if image_size is not None:
-            config.image_size = image_size
-        model, report = cls.from_pretrained(
-            folder, config=config, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
+            set_image_size(config, image_size)
+        with _silent(transformers):
+            model, report = cls.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                # Reported instead of raised, so that our error can name them.
+                ignore_mismatched_sizes=True,
+            )
     except ImportError as error:
         raise ModelError(
             f"{entry.title} needs a package that is not installed ({_first_line(error)}); "
             "install it, or choose another model with `keepsight models`."
         ) from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(f"{entry.title} in {folder} cannot be loaded: {_first_line(error)}") from error
     check_weights(report, entry)
-    return HFVideoBackbone(model.to(device), entry.name, dynamic_multimask=dynamic_multimask)
+    try:
+        backbone = HFVideoBackbone(model.to(device), entry.name, dynamic_multimask=dynamic_multimask)
+        if image_size is not None:
+            # Whether the windows of an encoder divide a size shows only when it runs.
+            backbone.encode_image(torch.zeros(1, 3, image_size, image_size, device=device, dtype=dtype))
+    except RuntimeError as error:
+        if image_size is None:
+            raise
+        raise InputError(
+            f"{entry.title} does not work at image_size {image_size}: {_first_line(error)}; leave it out, or try 512."
+        ) from error
+    return backbone
+
+
+def set_image_size(config: Any, size: int) -> None:
+    """Changes the side of the model input in every part of a configuration that states it.
+
+    Raises:
+        InputError: a side that the patches do not divide.
+    """
+    patch = int(config.prompt_encoder_config.patch_size)
+    # Hiera halves its 16 px grid once more.
+    unit = patch if config.model_type.startswith("sam3") else 2 * patch
+    if size < unit or size % unit:
+        raise InputError(f"image_size is a multiple of {unit} px for this model, not {size}.")
+    grid = size // patch
+    config.image_size = size
+    config.prompt_encoder_config.image_size = size
+    config.vision_config.backbone_feature_sizes = [[4 * grid] * 2, [2 * grid] * 2, [grid] * 2]
+    config.memory_attention_rope_feat_sizes = [grid, grid]
+
+
+@contextmanager
+def _silent(transformers: Any) -> Iterator[None]:
+    """Without the library's progress bar and report: what matters of it is said in our own line."""
+    log = transformers.utils.logging
+    level, bar = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bar:
+            log.enable_progress_bar()
 
 
 def check_weights(report: dict[str, Any], entry: ModelEntry) -> None:

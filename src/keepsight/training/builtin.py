@@ -42,7 +42,9 @@ STAGES = (
     Stage("s2", 0.22, EpisodeOptions(clips=3, frames=3, teach=0.4, corrected=0.3, tracked_corrections=0.06)),
     Stage("s3", 0.62, EpisodeOptions(clips=3, frames=4, teach=0.3, corrected=0.3, tracked_corrections=0.1)),
     Stage(
-        "s4", 0.76, EpisodeOptions(clips=3, frames=4, teach=0.25, corrected=0.3, tracked_corrections=0.1, train_tail=True)
+        "s4",
+        0.76,
+        EpisodeOptions(clips=3, frames=4, teach=0.25, corrected=0.3, tracked_corrections=0.1, train_tail=True),
     ),
 )
 _TAIL_RATE = 0.12
@@ -115,7 +117,7 @@ def set_statistics(network: BuiltinNetwork, cache: ClipCache) -> None:
     for name, (mean, scale) in cache.statistics().items():
         getattr(neck, f"mean_{name}").copy_(mean)
         getattr(neck, f"scale_{name}").copy_(scale)
-    picks = [(clip, 0) for clip in range(0, min(len(cache), 72))]
+    picks = [(clip, 0) for clip in range(min(len(cache), 72))]
     x = neck.key_input(neck.standardise(cache.taps(picks))).permute(0, 2, 3, 1).flatten(0, 2)
     x = x - x.mean(0)
     _, vectors = torch.linalg.eigh(x.T @ x / len(x))

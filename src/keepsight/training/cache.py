@@ -118,6 +118,8 @@ class ClipCache:
         """Mean and inverse deviation of every tap's channels over the first chunks."""
         out = {}
         for name in _TAPS:
-            x = torch.cat([torch.from_numpy(c[name][::3].astype(np.float32)).flatten(0, 2) for c in self.chunks[:chunks]])
+            x = torch.cat(
+                [torch.from_numpy(c[name][::3].astype(np.float32)).flatten(0, 2) for c in self.chunks[:chunks]]
+            )
             out[name] = (x.mean(0), 1 / x.std(0).clamp(min=1e-3))
         return out

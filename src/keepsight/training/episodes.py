@@ -66,7 +66,10 @@ class EpisodeTrainer:
             prior = None
             if t == 0:
                 kinds = [prompts.KINDS[i] for i in rng.choice(4, g * k, p=[0.38, 0.34, 0.2, 0.08])]
-                given = [prompts.simulate(m, kind, rng) for m, kind in zip(masks[0].reshape(-1, *masks.shape[-2:]), kinds, strict=True)]
+                given = [
+                    prompts.simulate(m, kind, rng)
+                    for m, kind in zip(masks[0].reshape(-1, *masks.shape[-2:]), kinds, strict=True)
+                ]
             else:
                 given = [[] for _ in range(g * k)]
                 read = [0, *range(max(1, t - 3), t)]
@@ -75,7 +78,9 @@ class EpisodeTrainer:
                 m = torch.stack([keys[i] for i in read], 1)
                 with torch.no_grad():
                     prior = self.network.propagate(keys[t], m, v, conditioning).flatten(0, 1)
-                losses.append(0.5 * self._affinity_loss(rng, keys[t], m, v, conditioning, truth[t].unflatten(0, (g, k))))
+                losses.append(
+                    0.5 * self._affinity_loss(rng, keys[t], m, v, conditioning, truth[t].unflatten(0, (g, k)))
+                )
                 figures["prior"] = _mean_iou(prior[:, 0] - 0.5, truth[t])
             points, labels = prompts.collate(given)
             points, labels = points.to(self.device), labels.to(self.device)
@@ -103,7 +108,9 @@ class EpisodeTrainer:
         loss = torch.stack(losses).sum() / frames
         return loss, figures
 
-    def _draw(self, rng: np.random.Generator, options: EpisodeOptions) -> tuple[list[tuple[int, int]], NDArray[np.bool_]]:
+    def _draw(
+        self, rng: np.random.Generator, options: EpisodeOptions
+    ) -> tuple[list[tuple[int, int]], NDArray[np.bool_]]:
         """Frames (frame-major (clip, frame) pairs) and masks (T, G, K, S, S) of a step."""
         chosen: list[tuple[int, list[int], list[int]]] = []
         while len(chosen) < options.clips:
@@ -123,7 +130,12 @@ class EpisodeTrainer:
         picks = [(clip, times[t]) for t in range(options.frames) for clip, times, _ in chosen]
         masks = np.stack(
             [
-                np.stack([self.cache.labels(clip)[times[t]][None] == np.array(ids)[:, None, None] for clip, times, ids in chosen])
+                np.stack(
+                    [
+                        self.cache.labels(clip)[times[t]][None] == np.array(ids)[:, None, None]
+                        for clip, times, ids in chosen
+                    ]
+                )
                 for t in range(options.frames)
             ]
         )

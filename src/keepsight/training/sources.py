@@ -59,7 +59,9 @@ def fetch_debian(name: str, root: Path, log: Callable[[str], None] = print) -> P
     part = target.with_name(name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
-    _call(["dpkg-deb", "-x", str(archives[-1].resolve()), str(part.resolve())], folder, f"{archives[-1].name} is damaged")
+    _call(
+        ["dpkg-deb", "-x", str(archives[-1].resolve()), str(part.resolve())], folder, f"{archives[-1].name} is damaged"
+    )
     part.rename(target)
     return target
 

@@ -141,7 +141,9 @@ class Trainer:
     def _report(self, rate: float) -> None:
         row = {k: sum(v) / len(v) for k, v in self._sums.items()}
         self._sums = {}
-        self.log(f"{self.step} {self.elapsed / 60:.1f} min lr {rate:.1e} " + " ".join(f"{k} {v:.3f}" for k, v in row.items()))
+        self.log(
+            f"{self.step} {self.elapsed / 60:.1f} min lr {rate:.1e} " + " ".join(f"{k} {v:.3f}" for k, v in row.items())
+        )
         path = self.folder / "curve.csv"
         columns = ["step", "seconds", "rate", "key", "value"]
         new = not path.exists()

@@ -164,7 +164,7 @@ def gate_prior(prior: Tensor, values: Tensor, margin: float = 0.06, sharpness: f
     Returns:
         (B, 5, H, W) gated prior; the share of attention (last channel) is untouched.
     """
-    b, n, _, h, w = values.shape
+    n = values.shape[1]
     if n == 0:
         return prior
     cell = values.mean(2)

@@ -16,7 +16,10 @@ WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Writes a state dict of `BuiltinNetwork` in half precision."""
-    half = {k: v.detach().cpu().to(torch.float16 if v.is_floating_point() else v.dtype).contiguous() for k, v in state.items()}
+    half = {
+        k: v.detach().cpu().to(torch.float16 if v.is_floating_point() else v.dtype).contiguous()
+        for k, v in state.items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(half, path, metadata={"format": "keepsight-builtin", "version": "1"})
 

@@ -1,0 +1,216 @@
+"""The built-in network behind the engine's `Backbone` interface.
+
+What the engine offers and this model has no use for: slot codes (recent frames are alike to it) and object pointers. A
+memory is the frame's keys, shared by all objects of the frame, and the object's mask in 2x2 sub-cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor
+
+from keepsight.core.errors import ModelError
+from keepsight.models.backbone import Backbone, BackboneInfo, Decoded, MemoryRead, PromptBatch, UnitReads
+from keepsight.models.builtin.affinity import gate_prior, values_from_logits
+from keepsight.models.builtin.network import BuiltinNetwork, Features
+from keepsight.models.builtin.weights import WEIGHTS, load_network
+
+SLOTS = 4
+"""One conditioning class and three recent frames: what training showed it."""
+
+MAX_CONDITIONING = 2
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltinMemory:
+    """Memory of one object on one frame.
+
+    Attributes:
+        keys: (64, S/8, S/8) unit-length keys of the frame; one tensor shared by all objects of the frame.
+        value: (4, S/8, S/8) mask in 2x2 sub-cells, in [0, 1].
+    """
+
+    keys: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioned:
+    """What `BuiltinBackbone.condition` gives: the propagated prior (B, 5, S/4, S/4), None without memory."""
+
+    units: int
+    prior: Tensor | None
+
+
+class BuiltinBackbone(Backbone):
+    """Adapter over `BuiltinNetwork`.
+
+    Args:
+        network: in evaluation mode.
+        name: what to call it.
+        motion_gate: take away what the memory proposes further from the last mask than its motion allows. Helps
+            against look-alikes; wrong for policies whose newest memory is old, as the gate does not know its age.
+    """
+
+    def __init__(self, network: BuiltinNetwork, name: str = "builtin", *, motion_gate: bool = False) -> None:
+        self.network = network.eval()
+        parameter = next(network.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.motion_gate = motion_gate
+        self.info = BackboneInfo(
+            name=name,
+            family="builtin",
+            image_size=network.image_size,
+            mask_size=network.image_size // 4,
+            slots=SLOTS,
+            pointers=0,
+            max_conditioning=MAX_CONDITIONING,
+        )
+
+    def preprocess(self, rgb: NDArray[np.uint8]) -> Tensor:
+        size = self.info.image_size
+        if rgb.shape[:2] != (size, size):
+            shrinks = min(rgb.shape[:2]) > size
+            rgb = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)  # type: ignore[assignment]
+        pixels = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device).permute(2, 0, 1)[None].to(self.dtype)
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def encode_image(self, pixels: Tensor) -> Features:
+        return self.network.encode_image(pixels)
+
+    def feature_bytes(self, features: Features) -> int:
+        return sum(x.numel() * x.element_size() for x in features)
+
+    @torch.inference_mode()
+    def condition(self, features: Features, reads: Sequence[UnitReads]) -> Conditioned:
+        if not any(unit.spatial for unit in reads):
+            return Conditioned(len(reads), None)
+        # Units that read the same frames in the same way share one affinity matrix.
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for i, unit in enumerate(reads):
+            groups.setdefault(tuple(_identity(read) for read in unit.spatial), []).append(i)
+        side = self.info.mask_size
+        prior = features.keys.new_empty(len(reads), 5, side, side)
+        for members in groups.values():
+            prior[members] = self._propagate(features, [reads[i].spatial for i in members])
+        return Conditioned(len(reads), prior)
+
+    def _propagate(self, features: Features, members: Sequence[Sequence[MemoryRead]]) -> Tensor:
+        """Prior (K, 5, S/4, S/4) of units that read the same frames."""
+        first = members[0]
+        values = torch.stack([torch.stack([read.memory.value for read in reads]) for reads in members])
+        keep = None
+        if any(read.token_keep is not None for read in first):
+            grid = features.keys.shape[-2:]
+            full = np.ones(grid, np.bool_)
+            maps = [full if read.token_keep is None else _to_grid(read.token_keep, grid) for read in first]
+            keep = torch.from_numpy(np.stack(maps)).to(self.device)[None]
+        scale = None
+        if any(read.key_scale != 1.0 for read in first):
+            scale = torch.tensor([[read.key_scale for read in first]], device=self.device, dtype=self.dtype)
+        prior = self.network.propagate(
+            features.keys,
+            torch.stack([read.memory.keys for read in first])[None],
+            values[None],
+            torch.tensor([read.conditioning for read in first]),
+            keep,
+            scale,
+        )[0]
+        if self.motion_gate:
+            recent = sorted((read.slot_code, i) for i, read in enumerate(first) if not read.conditioning)
+            if recent:
+                prior = gate_prior(prior, values[:, [i for _, i in recent]])
+        return prior
+
+    def select_units(self, conditioned: Conditioned, units: Sequence[int]) -> Conditioned:
+        if conditioned.prior is None or list(units) == list(range(conditioned.units)):
+            return Conditioned(len(units), conditioned.prior)
+        return Conditioned(len(units), conditioned.prior[list(units)])
+
+    @torch.inference_mode()
+    def decode(
+        self, features: Features, conditioned: Conditioned, prompts: PromptBatch | None, multimask: bool
+    ) -> Decoded:
+        if prompts is None or prompts.points.shape[1] == 0:
+            points = torch.zeros(conditioned.units, 1, 2, device=self.device, dtype=self.dtype)
+            labels = torch.full((conditioned.units, 1), -1, device=self.device)
+        else:
+            points = prompts.points.to(self.device, self.dtype)
+            labels = prompts.labels.to(self.device)
+        logits = None if prompts is None or prompts.logits is None else prompts.logits.to(self.device, self.dtype)
+        out = self.network.decode(features, points, labels, conditioned.prior, logits, multimask)
+        return Decoded(out.logits, out.ious, out.object_scores, None)
+
+    def mask_prompt_pointer(self, features: Features, masks: Tensor, multimask: bool) -> None:
+        return None
+
+    @torch.inference_mode()
+    def encode_memory(
+        self, features: Features, mask_logits: Tensor, object_scores: Tensor, binarize: bool
+    ) -> list[BuiltinMemory]:
+        logits = mask_logits.to(self.device, self.dtype)
+        size, side = self.info.image_size, self.info.mask_size
+        if binarize:
+            # Share of each cell that the mask covers: as training writes true masks.
+            if logits.shape[-1] != size:
+                logits = F.interpolate(logits, (size, size), mode="bilinear", align_corners=False)
+            covered = F.avg_pool2d((logits > 0).to(self.dtype), size // side)[:, 0]
+            logits = torch.logit(covered, eps=1e-4)
+        else:
+            if logits.shape[-1] != side:
+                logits = F.avg_pool2d(logits, logits.shape[-1] // side)
+            logits = logits[:, 0]
+        values = values_from_logits(logits, object_scores.to(self.device))
+        return [BuiltinMemory(features.keys[0], value.clone()) for value in values]
+
+    def pack_memory(self, memory: BuiltinMemory) -> dict[str, Tensor]:
+        return {"keys": memory.keys.contiguous(), "value": memory.value}
+
+    def unpack_memory(self, tensors: dict[str, Tensor]) -> BuiltinMemory:
+        return BuiltinMemory(tensors["keys"].to(self.device), tensors["value"].to(self.device))
+
+
+def load_builtin(
+    folder: Path | None = None, name: str = "builtin", device: torch.device | None = None, *, motion_gate: bool = False
+) -> BuiltinBackbone:
+    """Loads the built-in model.
+
+    Args:
+        folder: with a safetensors file of weights; None for those of the package.
+        name: what to call it.
+        device: where to put it; None for the CPU.
+        motion_gate: see `BuiltinBackbone`.
+
+    Raises:
+        ModelError: no weights, or weights of another network.
+    """
+    files = [WEIGHTS] if folder is None else sorted(Path(folder).glob("*.safetensors"))
+    if len(files) != 1 or not files[0].is_file():
+        raise ModelError(f"There is no single safetensors file of the built-in model in {folder or WEIGHTS.parent}.")
+    try:
+        network = load_network(files[0])
+    except (RuntimeError, SafetensorError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{files[0]} does not hold weights of the built-in model: {reason}") from error
+    return BuiltinBackbone(network.to(device or torch.device("cpu")), name, motion_gate=motion_gate)
+
+
+def _identity(read: MemoryRead) -> tuple[object, ...]:
+    keep = None if read.token_keep is None else read.token_keep.tobytes()
+    return id(read.memory.keys), read.conditioning, read.slot_code, read.key_scale, keep
+
+
+def _to_grid(keep: NDArray[np.bool_], grid: torch.Size) -> NDArray[np.bool_]:
+    if keep.shape == tuple(grid):
+        return keep
+    return cv2.resize(keep.astype(np.uint8), (grid[1], grid[0]), interpolation=cv2.INTER_NEAREST).astype(np.bool_)

@@ -383,3 +383,45 @@ def test_a_mask_prompt_shows_the_mask(model, clip):
     assert (shown.score, shown.source) == (1.0, Source.PROMPT)
     assert shown.presence > 0.999
     assert session.labels == {1: "disc"}
+
+
+def test_eviction_changes_nothing_but_away_from_prompts(model, clip):
+    """Going on, turning at a prompt with "both": as if all were kept. Starting or turning elsewhere: the recent is gone."""
+    frames = 46
+    longer = torch.cat([clip, clip.flip(0), clip])[:frames]
+    runs = {}
+    for keep in (False, True):
+        session = open_session(model, longer, keep_all_memory=keep)
+        say(session, Said(1, 4, mask=disc(SIZE, 24, 30, 11)))
+        say(session, Said(1, 44, mask=disc(SIZE, 24, 30, 11)))
+        runs[keep] = [
+            follow(session, direction="both"),
+            follow(session, start=24, stop=25),
+            follow(session, direction="backward", start=19, stop=20),
+        ]
+    for number, frame in enumerate((None, 24, 19)):
+        lean, full = runs[False][number], runs[True][number]
+        if frame is None:
+            assert same(lean, full, 1, range(frames))
+        else:
+            assert not same(lean, full, 1, [frame])
+
+
+@pytest.mark.parametrize(("direction", "prompted", "read"), [("forward", 0, {6, 3, 0}), ("backward", 17, {11, 14, 17})])
+def test_a_correction_reads_the_steps_of_its_run(model, clip, monkeypatch, direction, prompted, read):
+    session = open_session(model, clip)
+    say(session, Said(1, prompted, mask=disc(SIZE, 24, 30, 11)))
+    follow(session, stride=3, direction=direction)
+    frames = {}
+    policy = session._set.tracks[1].policy
+    select = policy.select_memory
+
+    def listening(step, bank, hypothesis):
+        selection = select(step, bank, hypothesis)
+        frames[step.frame] = {read.record.frame for read in selection.spatial}
+        return selection
+
+    monkeypatch.setattr(policy, "select_memory", listening)
+    corrected = 9 if direction == "forward" else 8
+    session.add(object_id=1, frame=corrected, points=[(50, 50)])
+    assert frames[corrected] == read

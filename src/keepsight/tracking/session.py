@@ -207,7 +207,7 @@ class Session:
         undo = self._remember(prompt)
         track = self._set.take_prompt(prompt, clear=clear)
         reverse = bool(track.tracked.direction(prompt.frame))
-        step = Step(prompt.frame, reverse, self.frame_count)
+        step = Step(prompt.frame, reverse, self.frame_count, track.tracked.stride(prompt.frame))
         logits = None
         if not clear:
             record = track.bank.at(prompt.frame)

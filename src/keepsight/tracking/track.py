@@ -51,10 +51,19 @@ class TrackedFrames:
 
     def direction(self, frame: int) -> bool | None:
         """Whether the frame was last tracked in reverse; ``None`` when it never was."""
+        run = self._last_run(frame)
+        return None if run is None else run.reverse
+
+    def stride(self, frame: int) -> int:
+        """Frames between two steps when the frame was last tracked; 1 when it never was."""
+        run = self._last_run(frame)
+        return 1 if run is None else run.stride
+
+    def _last_run(self, frame: int) -> _Run | None:
         for run in reversed(self._runs):
             low, high = min(run.first, run.last), max(run.first, run.last)
             if low <= frame <= high and (frame - run.first) % run.stride == 0:
-                return run.reverse
+                return run
         return None
 
     def state(self) -> list[list[int]]:

@@ -32,8 +32,16 @@ def chunk_folders(root: Path) -> list[Path]:
 
 
 @torch.inference_mode()
-def write_chunk(folder: Path, backbone: EfficientNetLite0, assets: Assets, seed: int, size: int = 256) -> None:
-    """Writes `CLIPS_PER_CHUNK` clips with seeds from `seed` on: float16 (N, H, W, C) taps and uint8 labels.
+def write_chunk(
+    folder: Path,
+    backbone: EfficientNetLite0,
+    assets: Assets,
+    seed: int,
+    size: int = 256,
+    clips: int = CLIPS_PER_CHUNK,
+    length: int = CLIP_LENGTH,
+) -> None:
+    """Writes clips with seeds from `seed` on: float16 taps (clips * length, H, W, C), uint8 labels (clips, length, S, S).
 
     The folder appears under its name only when it is complete.
     """
@@ -42,10 +50,10 @@ def write_chunk(folder: Path, backbone: EfficientNetLite0, assets: Assets, seed:
     part.mkdir(parents=True)
     taps: dict[str, list[NDArray[np.float16]]] = {name: [] for name in _TAPS}
     labels = []
-    for i in range(CLIPS_PER_CHUNK):
-        clip = make_clip(assets, seed + i, CLIP_LENGTH, size)
+    for i in range(clips):
+        clip = make_clip(assets, seed + i, length, size)
         labels.append(clip.labels)
-        for t in range(0, CLIP_LENGTH, 2):  # two at a time: larger batches leave the processor cache
+        for t in range(0, length, 2):  # two at a time: larger batches leave the processor cache
             pixels = torch.from_numpy(clip.frames[t : t + 2]).permute(0, 3, 1, 2).float()
             out = backbone(pixels.contiguous(memory_format=torch.channels_last))
             for name, tap in zip(_TAPS, out, strict=True):
@@ -85,6 +93,7 @@ class ClipCache:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.chunks: list[dict[str, NDArray]] = []
+        self._clips: list[tuple[int, int]] = []  # chunk, place in it
         self._seen: set[Path] = set()
         self.refresh()
 
@@ -93,14 +102,16 @@ class ClipCache:
         for folder in chunk_folders(self.root):
             if folder not in self._seen:
                 self._seen.add(folder)
-                self.chunks.append({p.stem: np.load(p, mmap_mode="r") for p in sorted(folder.glob("*.npy"))})
+                chunk = {p.stem: np.load(p, mmap_mode="r") for p in sorted(folder.glob("*.npy"))}
+                self._clips += [(len(self.chunks), i) for i in range(len(chunk["labels"]))]
+                self.chunks.append(chunk)
 
     def __len__(self) -> int:
-        return len(self.chunks) * CLIPS_PER_CHUNK
+        return len(self._clips)
 
     def labels(self, clip: int) -> NDArray[np.uint8]:
         """(T, S, S) uint8 labels of a clip."""
-        chunk, at = divmod(clip, CLIPS_PER_CHUNK)
+        chunk, at = self._clips[clip]
         return np.asarray(self.chunks[chunk]["labels"][at])
 
     def taps(self, picks: Sequence[tuple[int, int]]) -> Taps:
@@ -109,8 +120,8 @@ class ClipCache:
         for name in _TAPS:
             rows = []
             for clip, frame in picks:
-                chunk, at = divmod(clip, CLIPS_PER_CHUNK)
-                rows.append(self.chunks[chunk][name][at * CLIP_LENGTH + frame])
+                chunk, at = self._clips[clip]
+                rows.append(self.chunks[chunk][name][at * self.chunks[chunk]["labels"].shape[1] + frame])
             out.append(torch.from_numpy(np.stack(rows)).float().permute(0, 3, 1, 2))
         return Taps(*out)
 

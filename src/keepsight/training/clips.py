@@ -133,6 +133,7 @@ def make_clip(assets: Assets, seed: int, length: int = 8, size: int = 256, max_o
     occluders = [
         occluder_layer(assets.photos, rng, size) for _ in range(int(rng.choice([0, 1, 2], p=[0.62, 0.3, 0.08])))
     ]
+    hideout, hideout_matrix = _hideout(assets, rng, actors[int(rng.integers(len(actors)))], size)
     drift = rng.normal(0, 2.5, (len(occluders), 2)) * (rng.random((len(occluders), 1)) < 0.7)
     finish = _Finish(rng, length)
     frames = np.empty((length, size, size, 3), np.uint8)
@@ -144,6 +145,8 @@ def make_clip(assets: Assets, seed: int, length: int = 8, size: int = 256, max_o
         for number, actor in enumerate(actors, 1):
             for part, matrices in zip(actor.parts, actor.matrices, strict=True):
                 _paste(canvas, labels[t], part, matrices[t], number, actor.bend, t)
+        if hideout is not None:
+            _paste(canvas, labels[t], hideout, hideout_matrix, 0, (0.0, 0.0, 0.0), t)
         for layer, d in zip(occluders, drift, strict=True):
             shift = np.array([[1, 0, d[0] * t - size * 0.25], [0, 1, d[1] * t - size * 0.25]])
             _paste(canvas, labels[t], layer, shift, 0, (0.0, 0.0, 0.0), t)
@@ -234,7 +237,7 @@ def _act(parts: list[U8], rng: np.random.Generator, length: int, size: int, ente
     if kind > 0.3 and not enters:  # stays about the frame instead of drifting out
         centre = np.clip(centre, -0.1 * size, 1.1 * size)
     angle = rng.normal(0, 0.5) + rng.normal(0, 0.06) * t + rng.normal(0, 0.12) * np.sin(0.9 * t + rng.uniform(0, 6))
-    grow = np.exp(np.cumsum(np.full(length, rng.normal(0, 0.02))))
+    grow = np.exp(np.cumsum(np.full(length, rng.normal(0, rng.choice([0.01, 0.05])))))
     stretch = rng.uniform(0.8, 1.25) * (1 + rng.normal(0, 0.05) * np.sin(0.8 * t))
     matrices: list[F64] = []
     offset = np.zeros(2)
@@ -244,7 +247,7 @@ def _act(parts: list[U8], rng: np.random.Generator, length: int, size: int, ente
             where = rng.uniform(0, 2 * np.pi)
             reach = 0.33 * (np.array([w, h]) + np.array(parts[i - 1].shape[1::-1]))
             offset = offset + reach * np.array([np.cos(where), np.sin(where)])
-        swing = rng.normal(0, 0.12) * np.sin(rng.uniform(0.4, 1.2) * t + rng.uniform(0, 6)) * (i > 0)
+        swing = rng.normal(0, rng.choice([0.1, 0.3])) * np.sin(rng.uniform(0.4, 1.2) * t + rng.uniform(0, 6)) * (i > 0)
         m = np.zeros((length, 2, 3))
         residual = side / (extent * (1 + 0.5 * (len(parts) - 1))) if scale0 >= 1 else 1.0
         for k in range(length):
@@ -261,6 +264,21 @@ def _act(parts: list[U8], rng: np.random.Generator, length: int, size: int, ente
     if rng.random() < 0.4:
         bend = (rng.uniform(0.01, 0.05) * side, 2 * np.pi / (side * rng.uniform(0.7, 2)), rng.uniform(-0.9, 0.9))
     return _Actor(parts, matrices, bend)
+
+
+def _hideout(assets: Assets, rng: np.random.Generator, actor: _Actor, size: int) -> tuple[Sprite | None, F64]:
+    """Sometimes a large thing that stands in front of where an object starts: most of it shows only later."""
+    matrix = np.zeros((2, 3))
+    if rng.random() > 0.3:
+        return None, matrix
+    h, w = actor.parts[0].shape[:2]
+    start = actor.matrices[0][0] @ np.array([w / 2, h / 2, 1])
+    extent = max(h, w) * float(np.sqrt(abs(np.linalg.det(actor.matrices[0][0][:, :2]))))
+    side = int(np.clip(extent * rng.uniform(0.8, 1.8), 0.2 * size, 0.7 * size))
+    centre = start + _outward(rng) * (side * 0.5 + extent * rng.uniform(-0.35, 0.25))
+    matrix[:, :2] = np.eye(2)
+    matrix[:, 2] = centre - side / 2
+    return blob_sprite(assets.photos, rng, side), matrix
 
 
 def _outward(rng: np.random.Generator) -> F64:
@@ -339,5 +357,5 @@ class _Finish:
         out = np.clip(image, 0, 255).astype(np.uint8)
         if self.quality:
             _, data = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-            out = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.uint8)
+            out = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
         return out

@@ -14,10 +14,10 @@ from keepsight.models.builtin.affinity import values_from_logits
 from keepsight.models.builtin.efficientnet import Taps
 from keepsight.models.builtin.network import BuiltinNetwork, Decoded, Features
 from keepsight.training import prompts
-from keepsight.training.cache import CLIP_LENGTH, ClipCache
+from keepsight.training.cache import ClipCache
 from keepsight.training.losses import candidate_ious, decoder_loss, prior_loss
 
-_MIN_AREA_PX = 60
+_MIN_AREA_PX = 120
 _SAMPLED_CELLS = 192
 
 
@@ -115,13 +115,14 @@ class EpisodeTrainer:
         chosen: list[tuple[int, list[int], list[int]]] = []
         while len(chosen) < options.clips:
             clip = int(rng.integers(len(self.cache)))
+            labels = self.cache.labels(clip)
             gaps = rng.choice([1, 2, 3], options.frames - 1, p=[0.7, 0.2, 0.1])
-            while gaps.sum() > CLIP_LENGTH - 1:
+            while gaps.sum() > len(labels) - 1:
                 gaps[int(gaps.argmax())] -= 1
-            times = int(rng.integers(CLIP_LENGTH - gaps.sum())) + np.concatenate(([0], np.cumsum(gaps)))
+            times = int(rng.integers(len(labels) - gaps.sum())) + np.concatenate(([0], np.cumsum(gaps)))
             if rng.random() < 0.5:
                 times = times[::-1]
-            first = self.cache.labels(clip)[times[0]]
+            first = labels[times[0]]
             numbers = [i for i, n in enumerate(np.bincount(first.ravel())) if i > 0 and n >= _MIN_AREA_PX]
             if numbers:
                 rng.shuffle(numbers)

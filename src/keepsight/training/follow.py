@@ -86,8 +86,7 @@ def follow(
                 out = network.decode(features, points, labels, None, logits[:, None], multimask=False)
                 logits, ious = best_candidate(out)
             scores = out.object_scores
-            shown = (_upsample(logits, size) > 0) & (scores > 0)[:, None, None]
-            masks[t] = shown.numpy()
+            masks[t] = ((_upsample(logits, size) > 0) & (scores > 0)[:, None, None]).numpy()
         presence[t], quality[t] = scores.numpy(), ious.numpy()
         keys.append(features.keys)
         values.append(values_from_logits(logits, scores, binarize=False))

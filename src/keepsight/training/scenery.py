@@ -77,7 +77,12 @@ def blob_sprite(photos: list[Photo], rng: np.random.Generator, side: int) -> Spr
             tip = tuple(int(v) for v in rng.uniform(0.06, 0.94, 2) * side)
             cv2.line(shape, (side // 2, side // 2), tip, 255, int(rng.integers(3, max(4, side // 7))), cv2.LINE_AA)
     shade = 1 + 0.25 * noise_field(rng, side, 2)[..., None] * (rng.random() < 0.6)
-    colour = np.clip(texture(photos, rng, side) * shade, 0, 255)
+    if rng.random() < 0.25:  # a plain body, modelled by light alone
+        plain = rng.uniform(30, 230) * np.clip(rng.normal(1, 0.15, 3), 0.4, 1.6)
+        fur = 1 + 0.06 * noise_field(rng, side, 60) + 0.22 * noise_field(rng, side, 3)
+        colour = np.clip(plain * fur[..., None], 0, 255)
+    else:
+        colour = np.clip(texture(photos, rng, side) * shade, 0, 255)
     alpha = shape.astype(np.float32)[..., None] / 255
     return np.dstack((colour * alpha, shape)).astype(np.uint8)
 

@@ -207,7 +207,8 @@ def load_builtin(
 
 def _identity(read: MemoryRead) -> tuple[object, ...]:
     keep = None if read.token_keep is None else read.token_keep.tobytes()
-    return id(read.memory.keys), read.conditioning, read.slot_code, read.key_scale, keep
+    # By address: views of one frame's keys are new objects each time. All reads of a step are alive together.
+    return read.memory.keys.data_ptr(), read.conditioning, read.slot_code, read.key_scale, keep
 
 
 def _to_grid(keep: NDArray[np.bool_], grid: torch.Size) -> NDArray[np.bool_]:

@@ -227,5 +227,8 @@ class BuiltinNetwork(nn.Module):
         nn.init.zeros_(self.prompt_encoder.no_mask_embed.weight)
         for attention in self.decoder.cross_attentions():
             # Queries and keys start with the same projection: attention begins as a match of positions.
-            nn.init.orthogonal_(attention.q_proj.weight, gain=math.sqrt(2))
-            attention.k_proj.weight.copy_(attention.q_proj.weight)
+            query, key = attention.get_submodule("q_proj"), attention.get_submodule("k_proj")
+            assert isinstance(query, nn.Linear)
+            assert isinstance(key, nn.Linear)
+            nn.init.orthogonal_(query.weight, gain=math.sqrt(2))
+            key.weight.copy_(query.weight)

@@ -1,0 +1,87 @@
+"""The adapter: grouping of units that read the same frames, memory of given masks, packing, faulty weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from keepsight.core.errors import ModelError
+from keepsight.models.backbone import MemoryRead, PromptBatch, UnitReads
+from keepsight.models.builtin.backbone import BuiltinBackbone, load_builtin
+
+
+@pytest.fixture(scope="module")
+def backbone() -> BuiltinBackbone:
+    return load_builtin()
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    """A bright square on a dark, noisy ground that moves to the right."""
+    rng = np.random.default_rng(0)
+    ground = rng.integers(20, 60, (180, 320, 3)).astype(np.uint8)
+    out = []
+    for t in range(3):
+        image = ground.copy()
+        image[60:130, 80 + 8 * t : 170 + 8 * t] = (220, 170, 40)
+        out.append(image)
+    return out
+
+
+def test_units_follow_a_square_and_do_not_depend_on_their_company(
+    backbone: BuiltinBackbone, frames: list[np.ndarray]
+) -> None:
+    features = [backbone.encode_image(backbone.preprocess(f)) for f in frames]
+    mask = torch.zeros(2, 1, 256, 256)
+    mask[0, 0, 86:185, 64:136] = 1
+    mask[1, 0, 10:50, 150:220] = 1
+    memories = backbone.encode_memory(features[0], mask * 20 - 10, torch.tensor([10.0, 10.0]), binarize=True)
+    assert memories[0].keys.data_ptr() == memories[1].keys.data_ptr()
+    reads = [UnitReads((MemoryRead(m, 3, True),)) for m in memories]
+    conditioned = backbone.condition(features[1], reads)
+    out = backbone.decode(features[1], conditioned, None, True)
+    shown = out.logits[0, int(out.ious[0].argmax())] > 0
+    truth = torch.zeros(64, 64, dtype=torch.bool)
+    truth[21:46, 18:35] = True
+    assert float((shown & truth).sum() / (shown | truth).sum()) > 0.7
+    # Alone, and beside a unit that reads something else, the first unit gets the same answer.
+    keep = np.ones((32, 32), np.bool_)
+    keep[:, :16] = False
+    mixed = [reads[0], UnitReads((MemoryRead(memories[1], 3, True, keep, 1.05),))]
+    for company in ([reads[0]], mixed):
+        other = backbone.condition(features[1], company)
+        alone = backbone.decode(features[1], backbone.select_units(other, [0]), None, True)
+        assert torch.allclose(alone.logits[0], out.logits[0], atol=1e-2)
+
+
+def test_prompts_reach_the_decoder(backbone: BuiltinBackbone, frames: list[np.ndarray]) -> None:
+    features = backbone.encode_image(backbone.preprocess(frames[0]))
+    empty = backbone.condition(features, [UnitReads()])
+    box = PromptBatch(torch.tensor([[[64.0, 86.0], [136.0, 185.0]]]), torch.tensor([[2, 3]], dtype=torch.int32))
+    out = backbone.decode(features, empty, box, False)
+    shown = out.logits[0, 0] > 0
+    truth = torch.zeros(64, 64, dtype=torch.bool)
+    truth[21:46, 16:34] = True
+    assert float((shown & truth).sum() / (shown | truth).sum()) > 0.7
+    again = backbone.decode(features, empty, PromptBatch(box.points, box.labels, out.logits), False)
+    assert again.logits.shape == (1, 1, 64, 64)
+
+
+def test_memory_survives_packing_and_absence_empties_it(backbone: BuiltinBackbone, frames: list[np.ndarray]) -> None:
+    features = backbone.encode_image(backbone.preprocess(frames[0]))
+    logits = torch.randn(2, 1, 64, 64)
+    kept, gone = backbone.encode_memory(features, logits, torch.tensor([1.0, -1.0]), binarize=False)
+    assert float(gone.value.abs().max()) == 0
+    copy = backbone.unpack_memory(backbone.pack_memory(kept))
+    assert torch.equal(copy.keys, kept.keys)
+    assert torch.equal(copy.value, kept.value)
+
+
+def test_faulty_weights_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no single safetensors"):
+        load_builtin(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelError, match="does not hold weights") as caught:
+        load_builtin(tmp_path)
+    assert "\n" not in str(caught.value)

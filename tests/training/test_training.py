@@ -1,0 +1,94 @@
+"""A short training run on generated clips: it learns, and resumes bit-equal after a kill."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from keepsight.models.builtin.network import BuiltinNetwork
+from keepsight.models.builtin.weights import load_network
+from keepsight.training.builtin import set_statistics
+from keepsight.training.cache import ClipCache, write_chunk
+from keepsight.training.clips import procedural_assets
+from keepsight.training.episodes import EpisodeOptions, EpisodeTrainer
+from keepsight.training.evaluate import evaluate, table
+from keepsight.training.trainer import Group, Schedule, Trainer
+
+OPTIONS = EpisodeOptions(clips=1, frames=2, objects=2, corrected=0.5)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> ClipCache:
+    root = tmp_path_factory.mktemp("cache")
+    write_chunk(root / "chunk_00000", load_network().backbone, procedural_assets(3), 50, clips=4, length=4)
+    return ClipCache(root)
+
+
+def fresh(cache: ClipCache) -> BuiltinNetwork:
+    """Pretrained backbone, everything else untrained."""
+    torch.manual_seed(0)
+    network = BuiltinNetwork()
+    network.backbone.load_state_dict(load_network().backbone.state_dict())
+    set_statistics(network, cache)
+    network.backbone.requires_grad_(False)
+    return network.train()
+
+
+def trainer(cache: ClipCache, folder: Path, steps: int) -> tuple[Trainer, EpisodeTrainer]:
+    network = fresh(cache)
+    heads = [p for p in network.parameters() if p.requires_grad]
+    schedule = Schedule(peak=1e-3, steps=steps, warmup=1)
+    return (
+        Trainer(network, [Group(heads)], schedule, folder, save_every_s=0, log=lambda _: None),
+        EpisodeTrainer(network, cache, 0),
+    )
+
+
+class _Killed(Exception):
+    pass
+
+
+def killed_at(step: int, episodes: EpisodeTrainer) -> Callable[[int, float], tuple[torch.Tensor, dict[str, float]]]:
+    def function(number: int, progress: float) -> tuple[torch.Tensor, dict[str, float]]:
+        if number == step:
+            raise _Killed
+        return episodes(number, OPTIONS)
+
+    return function
+
+
+def test_ten_steps_learn_something(cache: ClipCache, tmp_path: Path) -> None:
+    run, episodes = trainer(cache, tmp_path, 10)
+    losses = []
+
+    def function(number: int, progress: float) -> tuple[torch.Tensor, dict[str, float]]:
+        loss, figures = episodes(0, OPTIONS)  # the same episode again and again
+        losses.append(float(loss.detach()))
+        return loss, figures
+
+    run.run(function, every=5)
+    assert losses[-1] < 0.7 * losses[0]
+    assert (tmp_path / "curve.csv").read_text().count("\n") > 5
+
+
+def test_a_killed_run_continues_bit_equal(cache: ClipCache, tmp_path: Path) -> None:
+    straight, episodes = trainer(cache, tmp_path / "a", 4)
+    straight.run(lambda number, _: episodes(number, OPTIONS))
+    broken, episodes = trainer(cache, tmp_path / "b", 4)
+    with pytest.raises(_Killed):
+        broken.run(killed_at(2, episodes))
+    resumed, episodes = trainer(cache, tmp_path / "b", 4)
+    assert resumed.resume()
+    assert resumed.step == 2
+    resumed.run(lambda number, _: episodes(number, OPTIONS))
+    for name, value in straight.average.items():
+        assert torch.equal(value, resumed.average[name]), name
+
+
+def test_the_shipped_weights_beat_showing_the_first_mask_for_ever() -> None:
+    scores = evaluate(load_network(), procedural_assets(99), 2, 8, modes=("copy", "mask", "box"))
+    assert scores["mask"].later > scores["copy"].later + 0.1
+    assert scores["box"].later > scores["copy"].later
+    assert scores["box"].by_frame[0] > 0.5
+    assert "| mask |" in table(scores)

@@ -145,7 +145,7 @@ class SegmentOutcome:
         objects = f"{self.objects} object{'' if self.objects == 1 else 's'}"
         tracking_s = sum(self.times_s.get(stage, 0.0) for stage in TRACKING_STAGES)
         if self.tracked:
-            before = f", {self.frames - self.tracked} of them before" if self.frames > self.tracked else ""
+            before = f" ({self.frames - self.tracked} of them earlier)" if self.frames > self.tracked else ""
             rate = f" at {self.tracked / tracking_s:.1f} frames/s" if tracking_s > 0 else ""
             line = f"Followed {objects} through {self.frames} frames{before}{rate}."
         else:

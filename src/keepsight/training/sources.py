@@ -117,7 +117,8 @@ def list_cutouts(root: Path, package: str) -> list[Path]:
 
 def is_held_out(path: Path, percent: int = 15) -> bool:
     """Whether a picture belongs to the held-out part; decided by its name alone, so it never changes sides."""
-    name = path.name if path.parent.name != "images" else path.parents[1].name
+    # Files of one wallpaper are named by their size; the folder above "contents" has its name.
+    name = path.parts[path.parts.index("contents") - 1] if "contents" in path.parts else path.name
     return int.from_bytes(hashlib.sha1(name.encode()).digest()[:4], "big") % 100 < percent
 
 

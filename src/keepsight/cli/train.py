@@ -32,7 +32,12 @@ def builtin(
     ] = 1,
 ) -> None:
     """Train the built-in model: data downloaded, clips generated, features cached, stages, export."""
+    from keepsight.core import InputError
     from keepsight.training.builtin import train_builtin
+    from keepsight.training.sources import SourceError
 
-    weights = train_builtin(out, data=data, minutes=minutes, device=device, workers=workers, resume=resume)
+    try:
+        weights = train_builtin(out, data=data, minutes=minutes, device=device, workers=workers, resume=resume)
+    except SourceError as error:
+        raise InputError(str(error)) from error
     typer.echo(f"weights: {weights}")

@@ -100,6 +100,11 @@ def _compute() -> list[Finding]:
         )
     else:
         findings.append(Finding("device", "cpu (no GPU found)"))
+    from keepsight.models.devices import resolve_device, resolve_dtype
+
+    device = resolve_device("auto")
+    dtypes = {family: str(resolve_dtype("auto", device, family=family))[6:] for family in ("builtin", "sam2")}
+    findings.append(Finding("auto", f"{device}; {dtypes['builtin']} for builtin, {dtypes['sam2']} for the others"))
     findings.append(_cpu_precision())
     threads, cores = torch.get_num_threads(), _usable_cores()
     remedy = ""

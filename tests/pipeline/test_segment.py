@@ -75,7 +75,6 @@ def test_ctrl_c_keeps_everything_and_the_resumed_run_equals_an_uninterrupted_one
 
 
 @pytest.mark.skipif(not is_cached(resolve("builtin")), reason="the built-in weights are not here")
-@pytest.mark.xfail(strict=False, reason="tracking/checkpoint.py names tensors by id() without keeping them alive")
 def test_the_built_in_model_too_goes_on_exactly(studio: Path, tmp_path: Path) -> None:
     calm = small_job(studio, tmp_path / "calm", model="builtin")
     run_segment(calm)

@@ -25,21 +25,25 @@ DIGEST_BYTES = 32
 
 
 class _TensorTable:
-    """Names tensors, each object once: what objects share stays shared."""
+    """Names tensors, each piece of memory once: what objects share stays shared."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
-        self._names: dict[int, str] = {}
+        self._names: dict[tuple[Any, ...], str] = {}
+        # Addresses are only good names while nothing else can be put at them.
+        self._alive: list[Tensor] = []
 
     def put(self, tensor: Tensor | None) -> str | None:
         if tensor is None:
             return None
-        if id(tensor) not in self._names:
+        place = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        if place not in self._names:
             name = f"t{len(self.tensors)}"
-            self._names[id(tensor)] = name
+            self._names[place] = name
+            self._alive.append(tensor)
             # A clone, for safetensors refuses views of one storage.
             self.tensors[name] = tensor.detach().cpu().contiguous().clone()
-        return self._names[id(tensor)]
+        return self._names[place]
 
 
 class _RecordTable:

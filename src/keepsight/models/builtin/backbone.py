@@ -171,10 +171,11 @@ class BuiltinBackbone(Backbone):
                 logits = F.avg_pool2d(logits, logits.shape[-1] // side)
             logits = logits[:, 0]
         values = values_from_logits(logits, object_scores.to(self.device))
-        return [BuiltinMemory(features.keys[0], value.clone()) for value in values]
+        keys = features.keys[0].contiguous()
+        return [BuiltinMemory(keys, value.clone()) for value in values]
 
     def pack_memory(self, memory: BuiltinMemory) -> dict[str, Tensor]:
-        return {"keys": memory.keys.contiguous(), "value": memory.value}
+        return {"keys": memory.keys, "value": memory.value}
 
     def unpack_memory(self, tensors: dict[str, Tensor]) -> BuiltinMemory:
         return BuiltinMemory(tensors["keys"].to(self.device), tensors["value"].to(self.device))

@@ -143,7 +143,7 @@ def test_chains_of_a_policy_that_looks_back(sam2, clip):
     assert [result.frame for result in resumed.finalize()] == list(range(4, FRAMES))
     assert resumed.finalize() == whole.finalize()
     record: FrameRecord = resumed._set.tracks[1].bank.at(FRAMES - 1)
-    assert record.marks == {"visited": FRAMES - 0.9}
+    assert record.marks["visited"] == FRAMES - 0.9
 
 
 # -- bytes that are no such state ------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from keepsight.memory import (
     WritePlan,
 )
 from keepsight.tracking import EngineOptions, Tracker
-from reference import PixelBackbone, disc, indexed_video
+from reference import PixelBackbone, Said, disc, indexed_video, options, say
 
 SIZE, FRAMES, GRID = 64, 8, 4
 HOOKS = {"reset", "active_hypotheses", "select_memory", "modulate", "propose_prompts", "choose", "write_plan"}
@@ -229,7 +229,7 @@ def test_write_plans(model, clip):
 
     session, track, shown, _ = run(model, clip, Picky)
     skipped = track.bank.at(2)
-    assert (skipped.memory, skipped.marks) == (None, {"skipped": 1.5})
+    assert (skipped.memory, skipped.marks["skipped"]) == (None, 1.5)
     assert skipped.pointer is not None
     # Frame 0 and 3 binarised; 2 not at all; 4 with a presence of the policy's own.
     written = session.backbone.encoded
@@ -324,3 +324,30 @@ def test_finalize_revises_what_was_shown(model, clip):
         record = track.bank.at(result.frame, 1)
         assert result[1].score == pytest.approx(record.iou)
         assert result[1].mask != results[result.frame][1].mask
+
+
+def test_group_scores_couple_the_objects_of_a_frame():
+    """A policy may score a frame over all its objects; every record then carries the group's score."""
+
+    class Group(SAM2):
+        name = "group"
+
+        @classmethod
+        def reduce_group(cls, presences, qualities):
+            return np.full_like(presences, presences.mean() * qualities.mean())
+
+    model = tiny_models.sam2(SIZE)
+    clip = tiny_models.video(4, SIZE)
+    marks = {}
+    for policy in (SAM2, Group):
+        tracker = Tracker(PixelBackbone(model, clip), policy, options())
+        session = tracker.open(indexed_video(4, SIZE))
+        say(session, Said(1, 0, points=[(20, 30)]))
+        say(session, Said(2, 0, points=[(44, 12)]))
+        list(session.propagate())
+        records = [track.bank.at(3) for track in session._set.tracks.values()]
+        marks[policy] = [record.marks["frame_score"] for record in records]
+        best = [max(0.0, 2 / (1 + np.exp(-r.object_score)) - 1) * r.iou for r in records]
+        if policy is SAM2:
+            assert marks[policy] == pytest.approx(best)
+    assert marks[Group][0] == marks[Group][1] != marks[SAM2][0]

@@ -72,6 +72,11 @@ class Step:
         """Index of the frame ``steps`` steps before this one in the direction of travel."""
         return self.frame + steps * self.stride if self.reverse else self.frame - steps * self.stride
 
+    @property
+    def endless(self) -> bool:
+        """A stream: frames come once, so nobody can turn round."""
+        return self.frame_count is None
+
     def distance(self, frame: int) -> int:
         """How far ``frame`` lies behind in the direction of travel, in steps; negative when it lies ahead."""
         difference = frame - self.frame if self.reverse else self.frame - frame
@@ -117,7 +122,8 @@ class Selection:
 class ProposedPrompts:
     """Prompts that a policy makes up for a frame (motion guidance), in px of the frame.
 
-    They do not turn the frame into a prompted one unless ``as_prompted``.
+    They do not turn the frame into a prompted one; ``as_prompted`` only has its memory written binarised, as a prompted
+    frame's is.
     """
 
     points: tuple[tuple[float, float], ...] = ()
@@ -271,7 +277,14 @@ class Policy(ABC):
 
     @classmethod
     def reduce_group(cls, presences: NDArray[np.float64], qualities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Per-object frame scores from all objects' presences and qualities ``(B,)``; by default objects are independent."""
+        """Scores of a frame, one an object, from all objects followed onto it; by default objects are independent.
+
+        The engine keeps them with the records, as ``marks["frame_score"]``.
+
+        Args:
+            presences: ``(B,)`` ``max(0, 2 sigmoid(object score) - 1)``.
+            qualities: ``(B,)`` best IoU estimate among the candidates.
+        """
         return presences * qualities
 
 

@@ -134,11 +134,15 @@ class SAM2(Policy):
     def evict(self, step: Step, bank: ObjectMemory) -> None:
         """Keeps the last slots and pointers, and the same reach around prompted frames.
 
-        A person may turn round at a prompt (or run "both"), and then the frames on its far side are the recent ones.
+        A person may turn round at a prompt (or run "both"), and then the frames on its far side are the recent ones. A
+        stream cannot turn round, and there a prompted frame beyond the limit is never the nearest again.
         """
+        if step.endless and self.max_conditioning > 0:
+            for frame in sorted(bank.conditioning)[: -self.max_conditioning]:
+                del bank.conditioning[frame]
         spatial_reach = (self.limits.slots - 1) * self.stride * step.stride + step.stride
         pointer_reach = max(self.limits.pointers * step.stride, spatial_reach)
-        centres = [step.frame, *bank.conditioning]
+        centres = [step.frame] if step.endless else [step.frame, *bank.conditioning]
         for frame in list(bank.tracked):
             nearest = min(abs(frame - centre) for centre in centres)
             if nearest > pointer_reach:

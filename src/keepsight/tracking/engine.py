@@ -7,7 +7,7 @@ units to the backbone, lets the policies choose among the candidates, and writes
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -302,6 +302,8 @@ class Engine:
             candidates = [_candidates(unit) for unit in members]
             survivors = track.policy.choose(step, candidates)
             plans = track.policy.write_plan(step, survivors, candidates)
+            if any(unit.proposed is not None and unit.proposed.as_prompted for unit in members):
+                plans = [replace(plan, binarize=True) for plan in plans]
             runs = {unit.hypothesis: unit for unit in members}
             records = [
                 _record(step, runs[survivor.hypothesis], survivor, slot, plan)
@@ -309,6 +311,7 @@ class Engine:
             ]
             kept += [(track.policy, record, plan) for record, plan in zip(records, plans, strict=True)]
             committed.append((track, records))
+        _score_frames(committed, units)
         binarize_all = prompted_here and self.compatibility.binarize_neighbours
         self._write([(record, plan) for _, record, plan in kept if plan.write], features, binarize_all)
         for track, records in committed:
@@ -359,6 +362,24 @@ class Engine:
                 f"Model '{self.backbone.info.name}' gave NaN or infinite scores; "
                 "try --dtype float32, and check the weights with 'keepsight doctor'."
             )
+
+
+def _score_frames(committed: Sequence[tuple[Track, list[FrameRecord]]], units: Sequence[_Unit]) -> None:
+    """Lets each kind of policy score the frame over all of its objects at once."""
+    best: dict[int, float] = {}
+    for unit in units:
+        assert unit.ious is not None
+        best[id(unit.track)] = max(best.get(id(unit.track), 0.0), float(unit.ious.max()))
+    kinds: dict[type[Policy], list[tuple[Track, list[FrameRecord]]]] = {}
+    for track, records in committed:
+        kinds.setdefault(type(track.policy), []).append((track, records))
+    for kind, members in kinds.items():
+        logits = np.array([records[0].object_score for _, records in members])
+        presences = np.maximum(0.0, np.tanh(logits / 2))  # 2 sigmoid(x) - 1
+        qualities = np.array([best[id(track)] for track, _ in members])
+        for (_, records), score in zip(members, kind.reduce_group(presences, qualities), strict=True):
+            for record in records:
+                record.marks["frame_score"] = float(score)
 
 
 def _candidates(unit: _Unit) -> Candidates:

@@ -41,7 +41,7 @@ def plan_visits(
     low = 0 if start is None else start
     high = frame_count if stop is None else min(stop, frame_count)
     if not 0 <= low < frame_count:
-        raise InputError(f"--start {low} is not in the video, whose frames are 0 to {frame_count - 1}.")
+        raise InputError(f"start {low} is not in the video, whose frames are 0 to {frame_count - 1}.")
     if high <= low:
         raise InputError(f"The range from {low} to {high} (exclusive) holds no frame.")
     firsts = [first for first, _ in spans]

@@ -93,11 +93,13 @@ class TrackSet:
         del self.tracks[object_id]
         self.retired_ids.add(object_id)
 
-    def result(self, frame: Frame, tracks: Sequence[Track], step: Step) -> FrameResult:
+    def shown(self, tracks: Sequence[Track], step: Step) -> list[tuple[Track, FrameRecord]]:
         """What the policies show for ``tracks`` on a frame they have just been followed onto."""
-        shown = [(track, track.policy.emit(step, track.bank)) for track in tracks]
-        records = [(track, record) for track, record in shown if record is not None]
-        objects = self.present([(track, record) for track, record in records], frame.height, frame.width)
+        emitted = [(track, track.policy.emit(step, track.bank)) for track in tracks]
+        return [(track, record) for track, record in emitted if record is not None and record.logits is not None]
+
+    def result(self, frame: Frame, shown: Sequence[tuple[Track, FrameRecord]]) -> FrameResult:
+        objects = self.present(shown, frame.height, frame.width)
         return FrameResult(frame.index, frame.time_s, frame.height, frame.width, tuple(objects))
 
     def present(self, shown: Sequence[tuple[Track, FrameRecord]], height: int, width: int) -> list[TrackedObject]:
@@ -137,6 +139,7 @@ class Session:
         self.options = options
         self._set = TrackSet(backbone, policy, options)
         self._features = FeatureCache(backbone, options.feature_cache_bytes)
+        self._latest: tuple[int, ImageFeatures] | None = None
         self._cancelled = False
         self._visited = 0
         self.last_logits: dict[int, torch.Tensor] = {}
@@ -319,9 +322,10 @@ class Session:
                 on_stage("decode")
                 frame = next(frames)
                 on_stage("encode")
-                features = self._features.get(frame.index)
+                features = self._known_features(frame.index)
                 if features is None:
                     features = self.backbone.encode_image(self.backbone.preprocess(frame.rgb))
+                self._latest = (frame.index, features)
                 on_stage("track")
                 self._consolidate(except_frame=frame.index)
                 result = self._visit(frame, features, visit, stride, direction)
@@ -335,12 +339,9 @@ class Session:
         tracks = [track for track in self._set.tracks.values() if self._active(track, visit, direction)]
         size = (frame.height, frame.width)
         self._set.engine.step(tracks, step, features, size)
-        self.last_logits = {}
-        for track in tracks:
-            record = track.policy.emit(step, track.bank)
-            if record is not None and record.logits is not None:
-                self.last_logits[track.object_id] = record.logits
-        return self._set.result(frame, tracks, step)
+        shown = self._set.shown(tracks, step)
+        self.last_logits = {track.object_id: record.logits for track, record in shown if record.logits is not None}
+        return self._set.result(frame, shown)
 
     def _active(self, track: Track, visit: Visit, direction: Direction) -> bool:
         if not track.prompts:
@@ -377,7 +378,7 @@ class Session:
         if count < len(visits):
             raise InputError(
                 f"'{self.video.name}' could not be decoded at frame {visits[count].frame}; "
-                f"frames up to here are kept. Follow a shorter range with --stop {visits[count].frame}."
+                f"frames up to here are kept. Follow a shorter range, with stop {visits[count].frame}."
             )
 
     def cancel(self) -> None:
@@ -445,12 +446,18 @@ class Session:
 
         return undo
 
+    def _known_features(self, frame: int) -> ImageFeatures | None:
+        """Features that are still here: of a prompted frame, or of the frame last shown, which is clicked most."""
+        if self._latest is not None and self._latest[0] == frame:
+            return self._latest[1]
+        return self._features.get(frame)
+
     def _features_of(self, frame: int, *, keep: bool) -> ImageFeatures:
-        features = self._features.get(frame)
+        features = self._known_features(frame)
         if features is None:
             features = self.backbone.encode_image(self.backbone.preprocess(self.video.read(frame).rgb))
-            if keep:
-                self._features.put(frame, features)
+        if keep:
+            self._features.put(frame, features)
         return features
 
     def _consolidate(self, except_frame: int | None) -> None:

@@ -66,6 +66,7 @@ class Tracker:
             chosen_box = (x1, y1, x2, y2)
         marks = tuple((float(x), float(y)) for x, y in points)
         signs = (1,) * len(marks) if labels is None else tuple(int(value) for value in labels)
+        self._streaming().wait_for(object_id)
         self._streaming().waiting.append(Prompt(object_id, 0, marks, signs, chosen_box, chosen, label))
 
     def remove(self, object_id: int) -> None:
@@ -102,6 +103,10 @@ class _Stream:
         self.waiting: list[Prompt] = []
         self.index = 0
         self.size: tuple[int, int] | None = None
+
+    def wait_for(self, object_id: int) -> None:
+        if object_id in self.set.retired_ids:
+            raise InputError(f"Object {object_id} was removed; ids are never used again, take another.")
 
     def remove(self, object_id: int) -> None:
         self.waiting = [prompt for prompt in self.waiting if prompt.object_id != object_id]
@@ -144,7 +149,7 @@ class _Stream:
             for past in [frame for frame in track.prompts if frame != self.index]:
                 del track.prompts[past]
         self.index += 1
-        return self.set.result(frame, tracks, step)
+        return self.set.result(frame, self.set.shown(tracks, step))
 
 
 def load(

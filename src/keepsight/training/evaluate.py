@@ -43,6 +43,7 @@ def evaluate(
     objects: int = 3,
     modes: tuple[str, ...] = MODES,
     gate: bool = True,
+    edges: bool = True,
     min_area_px: int = 150,
 ) -> dict[str, Score]:
     """Follows up to `objects` objects through each clip; a frame without the object counts 1 if nothing is shown.
@@ -55,6 +56,7 @@ def evaluate(
         objects: at most so many objects a clip, the largest visible ones on the first frame.
         modes: "copy" is the baseline that shows the first mask for ever; "click+3" adds three corrective clicks.
         gate: use the motion gate.
+        edges: pull masks to the edges of the picture.
         min_area_px: smaller objects are not prompted.
 
     Returns:
@@ -75,11 +77,11 @@ def evaluate(
                 masks, presence = np.broadcast_to(truth[:1], truth.shape), np.ones(truth.shape[:2])
             else:
                 if mode == "mask":
-                    masks, presence, _ = follow(network, clip.frames, truth[0], gate=gate)
+                    masks, presence, _ = follow(network, clip.frames, truth[0], gate=gate, edges=edges)
                 else:
                     kind, _, extra = mode.partition("+")
                     first = [prompts.simulate(m, kind, rng) for m in truth[0]]
-                    masks, presence, _ = follow(network, clip.frames, first, int(extra or 0), truth[0], gate)
+                    masks, presence, _ = follow(network, clip.frames, first, int(extra or 0), truth[0], gate, edges)
             union = (masks | truth).sum((2, 3))
             found[mode].append(np.where(union > 0, (masks & truth).sum((2, 3)) / np.maximum(union, 1), 1.0))
             calls[mode].append(float(((presence > 0) == truth.any((2, 3))).mean()))
@@ -105,11 +107,12 @@ def main(arguments: list[str] | None = None, log: Callable[[str], None] = print)
     parser.add_argument("--weights", type=Path, default=None, help="weights file; default: those of the package")
     parser.add_argument("--clips", type=int, default=12)
     parser.add_argument("--no-gate", action="store_true", help="without the motion gate")
+    parser.add_argument("--no-edges", action="store_true", help="masks as decoded, without the edges of the picture")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     network = load_network(options.weights)
     assets = load_assets(options.data, held_out=True)
-    log(table(evaluate(network, assets, options.clips, gate=not options.no_gate)))
+    log(table(evaluate(network, assets, options.clips, gate=not options.no_gate, edges=not options.no_edges)))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from keepsight.models.builtin.affinity import gate_prior, values_from_logits
 from keepsight.models.builtin.network import BuiltinNetwork, Decoded
+from keepsight.models.builtin.refine import prepare, refine
 from keepsight.training import prompts
 
 RECENT = 3
@@ -29,6 +30,7 @@ def follow(
     corrections: int = 0,
     truth: NDArray[np.bool_] | None = None,
     gate: bool = True,
+    edges: bool = True,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
     """Follows K objects from the first frame on.
 
@@ -39,6 +41,7 @@ def follow(
         corrections: corrective clicks on the first frame, simulated from `truth`.
         truth: (K, S, S) true masks of the first frame; only for `corrections`.
         gate: use the motion gate.
+        edges: pull masks to the edges of the picture, as the product does.
 
     Returns:
         Masks (T, K, S, S); presence logits (T, K); predicted IoU (T, K).
@@ -55,7 +58,7 @@ def follow(
         features = network.encode_image(pixels.contiguous(memory_format=torch.channels_last))
         if t == 0 and isinstance(first, np.ndarray):
             given = torch.from_numpy(first).float()[:, None]
-            logits = F.avg_pool2d(given, 4)[:, 0] * 20 - 10
+            logits = given[:, 0] * 20 - 10
             scores, ious = torch.full((k,), 10.0), torch.ones(k)
             masks[0] = first
         else:
@@ -86,10 +89,12 @@ def follow(
                 out = network.decode(features, points, labels, None, logits[:, None], multimask=False)
                 logits, ious = best_candidate(out)
             scores = out.object_scores
+            if edges:
+                logits = refine(logits[:, None], prepare(pixels))[:, 0]
             masks[t] = ((_upsample(logits, size) > 0) & (scores > 0)[:, None, None]).numpy()
         presence[t], quality[t] = scores.numpy(), ious.numpy()
         keys.append(features.keys)
-        values.append(values_from_logits(logits, scores, binarize=False))
+        values.append(values_from_logits(logits, scores))
         if t > RECENT + 1:  # what nobody reads any more
             keys[t - RECENT - 1] = keys[0]
             values[t - RECENT - 1] = values[0]
@@ -104,4 +109,6 @@ def best_candidate(out: Decoded) -> tuple[Tensor, Tensor]:
 
 
 def _upsample(logits: Tensor, size: int) -> Tensor:
+    if logits.shape[-1] == size:
+        return logits
     return F.interpolate(logits[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]

@@ -42,9 +42,9 @@ def test_units_follow_a_square_and_do_not_depend_on_their_company(
     conditioned = backbone.condition(features[1], reads)
     out = backbone.decode(features[1], conditioned, None, True)
     shown = out.logits[0, int(out.ious[0].argmax())] > 0
-    truth = torch.zeros(64, 64, dtype=torch.bool)
-    truth[21:46, 18:35] = True
-    assert float((shown & truth).sum() / (shown | truth).sum()) > 0.7
+    truth = torch.zeros(256, 256, dtype=torch.bool)
+    truth[86:185, 71:142] = True
+    assert float((shown & truth).sum() / (shown | truth).sum()) > 0.8
     # Alone, and beside a unit that reads something else, the first unit gets the same answer.
     keep = np.ones((32, 32), np.bool_)
     keep[:, :16] = False
@@ -61,16 +61,16 @@ def test_prompts_reach_the_decoder(backbone: BuiltinBackbone, frames: list[np.nd
     box = PromptBatch(torch.tensor([[[64.0, 86.0], [136.0, 185.0]]]), torch.tensor([[2, 3]], dtype=torch.int32))
     out = backbone.decode(features, empty, box, False)
     shown = out.logits[0, 0] > 0
-    truth = torch.zeros(64, 64, dtype=torch.bool)
-    truth[21:46, 16:34] = True
-    assert float((shown & truth).sum() / (shown | truth).sum()) > 0.7
+    truth = torch.zeros(256, 256, dtype=torch.bool)
+    truth[86:185, 64:136] = True
+    assert float((shown & truth).sum() / (shown | truth).sum()) > 0.8
     again = backbone.decode(features, empty, PromptBatch(box.points, box.labels, out.logits), False)
-    assert again.logits.shape == (1, 1, 64, 64)
+    assert again.logits.shape == (1, 1, 256, 256)
 
 
 def test_memory_survives_packing_and_absence_empties_it(backbone: BuiltinBackbone, frames: list[np.ndarray]) -> None:
     features = backbone.encode_image(backbone.preprocess(frames[0]))
-    logits = torch.randn(2, 1, 64, 64)
+    logits = torch.randn(2, 1, 256, 256)
     kept, gone = backbone.encode_memory(features, logits, torch.tensor([1.0, -1.0]), binarize=False)
     assert float(gone.value.abs().max()) == 0
     copy = backbone.unpack_memory(backbone.pack_memory(kept))

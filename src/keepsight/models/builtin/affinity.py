@@ -20,18 +20,20 @@ PRIOR_CHANNELS = 5
 _NEG = -1e4
 
 
-def values_from_logits(logits: Tensor, object_scores: Tensor | None = None, binarize: bool = False) -> Tensor:
+def values_from_logits(logits: Tensor, object_scores: Tensor | None = None, cells: int = 64) -> Tensor:
     """Memory value of a mask: 2x2 sub-cells of each stride-8 cell, empty for an absent object.
 
     Args:
-        logits: (B, S/4, S/4) mask logits.
+        logits: (B, h, w) mask logits, h and w a multiple of `cells`; finer ones are averaged as probabilities.
         object_scores: (B,) presence logits; <= 0 empties the value. None: all present.
-        binarize: write 0 or 1 instead of the probability (masks that a person gave).
+        cells: S/4, side of the stride-4 grid.
 
     Returns:
         (B, 4, S/8, S/8) in [0, 1].
     """
-    p = (logits > 0).to(logits.dtype) if binarize else torch.sigmoid(logits)
+    p = torch.sigmoid(logits)
+    if p.shape[-1] != cells:
+        p = F.avg_pool2d(p[:, None], p.shape[-1] // cells)[:, 0]
     if object_scores is not None:
         p = p * (object_scores > 0).to(p.dtype)[:, None, None]
     return F.pixel_unshuffle(p[:, None], 2)

@@ -14,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,23 @@ from keepsight.tracking import Compatibility, Engine, EngineOptions
 from keepsight.tracking.session import TrackSet
 
 WARM_UP = 17  # all memory slots and pointers are full from here on
+
+
+@dataclass(frozen=True)
+class Hiera:
+    """Shape of a SAM 2 image encoder."""
+
+    embed_dim: int
+    blocks: tuple[int, ...]
+    heads: tuple[int, ...]
+    windows: tuple[int, ...]
+    global_blocks: tuple[int, ...]
+
+
 SETTINGS = {
-    "tiny": dict(embed_dim=96, blocks=[1, 2, 7, 2], heads=[1, 2, 4, 8], window=[8, 4, 14, 7], global_blocks=[5, 7, 9]),
-    "small": dict(
-        embed_dim=96, blocks=[1, 2, 11, 2], heads=[1, 2, 4, 8], window=[8, 4, 14, 7], global_blocks=[7, 10, 13]
-    ),
+    "nano": Hiera(16, (1, 1, 2, 1), (1, 1, 2, 2), (8, 4, 4, 2), (3,)),
+    "tiny": Hiera(96, (1, 2, 7, 2), (1, 2, 4, 8), (8, 4, 14, 7), (5, 7, 9)),
+    "small": Hiera(96, (1, 2, 11, 2), (1, 2, 4, 8), (8, 4, 14, 7), (7, 10, 13)),
 }
 
 
@@ -42,7 +55,7 @@ def random_sam2(name: str, size: int) -> Any:
     from transformers import Sam2VideoConfig, Sam2VideoModel
 
     chosen, grid = SETTINGS[name], size // 16
-    dims = [chosen["embed_dim"] * 2**stage for stage in range(4)]
+    dims = [chosen.embed_dim * 2**stage for stage in range(4)]
     config = Sam2VideoConfig(
         image_size=size,
         vision_config={
@@ -53,11 +66,12 @@ def random_sam2(name: str, size: int) -> Any:
                 "model_type": "sam2_hiera_det_model",
                 "hidden_size": dims[0],
                 "image_size": [size, size],
-                "blocks_per_stage": chosen["blocks"],
+                "blocks_per_stage": list(chosen.blocks),
                 "embed_dim_per_stage": dims,
-                "num_attention_heads_per_stage": chosen["heads"],
-                "window_size_per_stage": chosen["window"],
-                "global_attention_blocks": chosen["global_blocks"],
+                "num_attention_heads_per_stage": list(chosen.heads),
+                "window_size_per_stage": list(chosen.windows),
+                "num_attention_heads": chosen.heads[0],
+                "global_attention_blocks": list(chosen.global_blocks),
             },
         },
         prompt_encoder_config={"image_size": size},
@@ -151,7 +165,7 @@ def compare(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--model", default="tiny", help="tiny, small (random weights), or a model name that is downloaded"
+        "--model", default="tiny", help="nano, tiny, small (random weights), or a model name that is downloaded"
     )
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--objects", type=int, nargs="+", default=[1, 2, 5, 10, 20])

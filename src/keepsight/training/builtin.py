@@ -157,6 +157,8 @@ def run(
         return episodes(number, stage.options)
 
     trainer.run(step, on_save=lambda: save_weights(trainer.average, weights))
+    # With this beside the weights the folder is a model that can be named: `--model FOLDER`.
+    (out / "config.json").write_text('{"model_type": "keepsight_builtin"}\n', encoding="utf-8")
     return weights
 
 

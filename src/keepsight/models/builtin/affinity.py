@@ -154,8 +154,8 @@ def gate_prior(prior: Tensor, values: Tensor, margin: float = 0.06, sharpness: f
     """Motion gate: takes away what lies further from the last mask than its last motion allows.
 
     A look-alike that enters elsewhere otherwise gains attention because it is as similar as the object itself. The gate
-    is a soft box around the newest non-empty mask, widened by `margin`, by half the size of the mask and by the motion
-    between the last two masks, and by the time since the object was seen. Without any non-empty mask nothing is gated.
+    is a soft box around the newest mask, widened by `margin`, by half the size of the mask and by one and a half times
+    the motion since the mask before. An object that was absent last may come back anywhere: nothing is gated.
 
     Args:
         prior: (B, 5, H, W) from `AffinityMemory`.
@@ -170,47 +170,36 @@ def gate_prior(prior: Tensor, values: Tensor, margin: float = 0.06, sharpness: f
     if n == 0:
         return prior
     cell = values.mean(2)
-    col = cell.amax(2)
-    row = cell.amax(3)
-    present = col.amax(-1) > 0.5
-
-    def extent(profile: Tensor) -> tuple[Tensor, Tensor]:
-        size = profile.shape[-1]
-        at = (torch.arange(size, device=profile.device, dtype=profile.dtype) + 0.5) / size
-        on = profile > 0.5
-        low = torch.where(on, at, torch.full_like(at, 2.0)).amin(-1) - 0.5 / size
-        high = torch.where(on, at, torch.full_like(at, -1.0)).amax(-1) + 0.5 / size
-        return low, high
-
-    x0, x1 = extent(col)
-    y0, y1 = extent(row)
+    low_x, high_x = _extent(cell.amax(2))
+    low_y, high_y = _extent(cell.amax(3))
+    present = high_x > low_x
+    # The newest of the older masks that shows the object tells how fast it goes.
     order = torch.arange(n, device=values.device)
-    first = torch.where(present, order, n).amin(1).clamp(max=n - 1)
-    second = torch.where(present & (order > first[:, None]), order, n).amin(1)
-    has_second = second < n
-    second = second.clamp(max=n - 1)
+    older = torch.where(present & (order > 0), order, n).amin(1)
+    moving = older < n
+    older = older.clamp(max=n - 1)
 
-    def at(t: Tensor, i: Tensor) -> Tensor:
-        return t.gather(1, i[:, None])[:, 0]
+    def span(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        centre = (low + high) / 2
+        step = (centre[:, 0] - centre.gather(1, older[:, None])[:, 0]).abs() / older.clamp(min=1)
+        slack = margin + 0.5 * (high[:, 0] - low[:, 0]) + 1.5 * torch.where(moving, step, 0.0)
+        return low[:, 0] - slack, high[:, 0] + slack
 
-    gap = (second - first).clamp(min=1).to(prior.dtype)
-    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
-    speed_x = torch.where(has_second, (at(cx, first) - at(cx, second)).abs() / gap, 0.0)
-    speed_y = torch.where(has_second, (at(cy, first) - at(cy, second)).abs() / gap, 0.0)
-    elapsed = (first + 1).to(prior.dtype)
-    slack_x = margin * elapsed + 0.5 * (at(x1, first) - at(x0, first)) + 1.5 * speed_x * elapsed
-    slack_y = margin * elapsed + 0.5 * (at(y1, first) - at(y0, first)) + 1.5 * speed_y * elapsed
-    gh, gw = prior.shape[-2:]
-    gx = (torch.arange(gw, device=prior.device, dtype=prior.dtype) + 0.5) / gw
-    gy = (torch.arange(gh, device=prior.device, dtype=prior.dtype) + 0.5) / gh
+    def soft(size: int, bounds: tuple[Tensor, Tensor]) -> Tensor:
+        t = (torch.arange(size, device=prior.device, dtype=prior.dtype) + 0.5) / size
+        return torch.sigmoid(sharpness * torch.minimum(t - bounds[0][:, None], bounds[1][:, None] - t) + 4.0)
 
-    def soft(t: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        return torch.sigmoid(sharpness * torch.minimum(t - low[:, None], high[:, None] - t) + 4.0)
-
-    mx = soft(gx, at(x0, first) - slack_x, at(x1, first) + slack_x)
-    my = soft(gy, at(y0, first) - slack_y, at(y1, first) + slack_y)
-    gate = my[:, :, None] * mx[:, None, :]
-    gate = torch.where(present.any(1)[:, None, None], gate, torch.ones_like(gate))[:, None]
+    across = soft(prior.shape[-1], span(low_x, high_x))
+    down = soft(prior.shape[-2], span(low_y, high_y))
+    gate = torch.where(present[:, :1, None], down[:, :, None] * across[:, None, :], 1.0)[:, None]
     p = prior[:, :1] * gate
     clipped = p.clamp(1e-3, 1 - 1e-3)
     return torch.cat((p, torch.log(clipped / (1 - clipped)) / 4, prior[:, 2:4] * gate, prior[:, 4:]), 1)
+
+
+def _extent(profile: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last place where a profile (..., size) is on, in units of the side; low > high where it never is."""
+    size = profile.shape[-1]
+    at = torch.arange(size, device=profile.device, dtype=profile.dtype) / size
+    on = profile > 0.5
+    return torch.where(on, at, 2.0).amin(-1), torch.where(on, at + 1 / size, -1.0).amax(-1)

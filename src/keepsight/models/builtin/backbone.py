@@ -66,13 +66,13 @@ class BuiltinBackbone(Backbone):
     Args:
         network: in evaluation mode.
         name: what to call it.
-        motion_gate: take away what the memory proposes further from the last mask than its motion allows. Helps
-            against look-alikes; wrong for policies whose newest memory is old, as the gate does not know its age.
+        motion_gate: take away what the memory proposes further from the last mask than its motion allows; against
+            look-alikes. It expects that the newest recent memory is of the frame before, as all policies here have it.
         edges: pull masks to the edges of the picture (`refine.py`); off: smoother masks, some 10 % faster.
     """
 
     def __init__(
-        self, network: BuiltinNetwork, name: str = "builtin", *, motion_gate: bool = False, edges: bool = True
+        self, network: BuiltinNetwork, name: str = "builtin", *, motion_gate: bool = True, edges: bool = True
     ) -> None:
         self.network = network.eval()
         parameter = next(network.parameters())
@@ -193,7 +193,7 @@ class BuiltinBackbone(Backbone):
 
 
 def load_builtin(
-    folder: Path | None = None, name: str = "builtin", device: torch.device | None = None, *, motion_gate: bool = False
+    folder: Path | None = None, name: str = "builtin", device: torch.device | None = None, *, motion_gate: bool = True
 ) -> BuiltinBackbone:
     """Loads the built-in model.
 

@@ -18,6 +18,7 @@ PRIOR_CHANNELS = 5
 """p, logit(p) / 4, p from conditioning frames, p from recent frames, share of the attention on conditioning frames."""
 
 _NEG = -1e4
+_ROWS = 128
 
 
 def values_from_logits(logits: Tensor, object_scores: Tensor | None = None, cells: int = 64) -> Tensor:
@@ -106,32 +107,26 @@ class AffinityMemory(nn.Module):
             raise ValueError("the affinity memory was asked to read no frame at all")
         order = torch.argsort((~conditioning).to(torch.int8), stable=True)
         n_cond = int(conditioning.sum())
-        distance = self._distance(h, w, query)
-        # Divided by the number of frames, so that the share of a class does not grow with its frames.
-        penalties = [
-            -self.locality[kind] * distance + (self.bias[kind] - math.log(max(n, 1)))
-            for kind, n in enumerate((n_cond, frames - n_cond))
-        ]
-        scale = self.log_scale.exp()
+        cut = n_cond * h * w
+        place, remembered = self._places(h, w, query, conditioning[order])
         outputs = []
-        for i in range(g):  # one group at a time: its affinity matrix still fits the cache
-            k = keys[i, order].flatten(2)
+        for i in range(g):
+            k = keys[i, order].permute(1, 0, 2, 3)
             if key_scale is not None:
                 k = k * key_scale[i, order, None, None]
-            q = query[i] * scale
-            logits = (q @ k.transpose(0, 1).reshape(c, -1)).unflatten(1, (frames, h * w))
-            rows = slice(None) if cells is None else cells[i]
-            if n_cond:
-                logits[:, :n_cond] += penalties[0][rows, None]
-            if n_cond < frames:
-                logits[:, n_cond:] += penalties[1][rows, None]
+            extra = remembered
             if token_keep is not None:
-                logits = logits.masked_fill(~token_keep[i, order].reshape(1, frames, h * w), _NEG)
-            attention = torch.softmax(logits.flatten(1), -1)
+                hidden = (~token_keep[i, order]).to(extra.dtype).flatten() * _NEG
+                extra = torch.cat((extra[:-1], extra[-1:] + hidden))
+            k = torch.cat((k.reshape(c, -1), extra))
+            q = torch.cat((query[i] * self.log_scale.exp(), place if cells is None else place[cells[i]]), 1)
             v = values[i, :, order].permute(1, 3, 4, 0, 2).reshape(frames * h * w, -1)
             v = torch.cat((v, torch.ones_like(v[:, :1])), 1)
-            cut = n_cond * h * w
-            outputs.append((attention[:, :cut] @ v[:cut], attention[:, cut:] @ v[cut:]))
+            blocks = []
+            for rows in q.split(_ROWS):  # a block of the affinity matrix still fits the processor's cache
+                attention = torch.softmax(rows @ k, -1)
+                blocks.append((attention[:, :cut] @ v[:cut], attention[:, cut:] @ v[cut:]))
+            outputs.append((torch.cat([x for x, _ in blocks]), torch.cat([y for _, y in blocks])))
         cond = torch.stack([a for a, _ in outputs])
         recent = torch.stack([b for _, b in outputs])
         share, rest = cond[..., -1:], recent[..., -1:]
@@ -140,14 +135,28 @@ class AffinityMemory(nn.Module):
         p_recent = recent[..., :-1] / rest.clamp(min=1e-12) if n_cond < frames else p
         return p, p_cond, p_recent, share.expand_as(p)
 
-    @staticmethod
-    def _distance(h: int, w: int, like: Tensor) -> Tensor:
-        """Squared distance between cells, (h*w, h*w), in units of the image side."""
-        y = torch.arange(h, device=like.device, dtype=like.dtype) / h
-        x = torch.arange(w, device=like.device, dtype=like.dtype) / w
-        dy = (y[:, None] - y[None]) ** 2
-        dx = (x[:, None] - x[None]) ** 2
-        return (dy[:, None, :, None] + dx[None, :, None, :]).reshape(h * w, h * w)
+    def _places(self, h: int, w: int, like: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
+        """Four more channels of query and keys whose product is all that does not depend on features.
+
+        -loc |a - b|^2 + bias - log n = -loc |a|^2 + 2 loc a.b + (bias - log n - loc |b|^2), for places a, b in units of
+        the image side. The number of frames n of a class is taken off, so that its share does not grow with its frames.
+
+        Returns:
+            (h*w, 4) for queries, (4, frames*h*w) for keys.
+        """
+        y = (torch.arange(h, device=like.device, dtype=like.dtype) / h - 0.5)[:, None].expand(h, w)
+        x = (torch.arange(w, device=like.device, dtype=like.dtype) / w - 0.5)[None].expand(h, w)
+        x, y = x.flatten(), y.flatten()
+        square, one = x * x + y * y, torch.ones_like(x)
+        n_cond = int(conditioning.sum())
+        counts = (n_cond, len(conditioning) - n_cond)
+        keys = []
+        for is_cond in conditioning.tolist():
+            kind = 0 if is_cond else 1
+            loc = self.locality[kind]
+            base = self.bias[kind] - math.log(counts[kind])
+            keys.append(torch.stack((2 * loc * x, 2 * loc * y, -loc * one, base - loc * square)))
+        return torch.stack((x, y, square, one), 1), torch.cat(keys, 1)
 
 
 def gate_prior(prior: Tensor, values: Tensor, margin: float = 0.06, sharpness: float = 60.0) -> Tensor:

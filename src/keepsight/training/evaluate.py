@@ -108,11 +108,23 @@ def main(arguments: list[str] | None = None, log: Callable[[str], None] = print)
     parser.add_argument("--clips", type=int, default=12)
     parser.add_argument("--no-gate", action="store_true", help="without the motion gate")
     parser.add_argument("--no-edges", action="store_true", help="masks as decoded, without the edges of the picture")
+    parser.add_argument("--min-area", type=int, default=150, help="px at 256 x 256; smaller objects are not prompted")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     network = load_network(options.weights)
     assets = load_assets(options.data, held_out=True)
-    log(table(evaluate(network, assets, options.clips, gate=not options.no_gate, edges=not options.no_edges)))
+    log(
+        table(
+            evaluate(
+                network,
+                assets,
+                options.clips,
+                gate=not options.no_gate,
+                edges=not options.no_edges,
+                min_area_px=options.min_area,
+            )
+        )
+    )
 
 
 if __name__ == "__main__":

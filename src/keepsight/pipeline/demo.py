@@ -1,4 +1,4 @@
-"""The job of `keepsight demo`: the shipped clip, one click and one box."""
+"""The job of `keepsight demo`: the shipped clip, a few clicks and a box."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from keepsight.pipeline.job import Mode, SegmentJob
 CLIP = Path("samples") / "bigbuckbunny.mp4"
 CREDIT = "The clip is from Big Buck Bunny, (c) 2008 Blender Foundation, www.bigbuckbunny.org, licensed CC BY 3.0."
 
-# On this frame the rabbit stretches, whole and with no rock of its own grey beside the click; the boulder at the left is in plain
-# view on every frame. Both are followed from here to the end and back to the beginning. Of five frames tried, overlays from this
-# one were the cleanest (frame 20, where the rabbit leans on the rocks, takes them along).
+# On this frame the rabbit stretches, whole, and the boulder at the left is in plain view. Both are followed from here to the end
+# and back to the beginning. The rabbit is pointed at as a person would: one click takes the trunk, and each further click adds
+# what it missed (head, fist, ear, feet). One box around it takes the rocks along, whose grey is the rabbit's.
 _FRAME = 100
+_RABBIT = ((450.0, 330.0), (440.0, 150.0), (200.0, 210.0), (350.0, 120.0), (480.0, 600.0))
 _PROMPTS = (
-    Prompt(1, _FRAME, points=((450.0, 330.0),), labels=(1,), label="rabbit"),
+    *(Prompt(1, _FRAME, points=(click,), labels=(1,), label="rabbit") for click in _RABBIT),
     Prompt(2, _FRAME, box=(92.0, 424.0, 257.0, 573.0), label="rock"),
 )
 

@@ -134,7 +134,8 @@ def _cpu_precision() -> Finding:
             times[dtype] = best
     ratio = times[torch.float32] / times[torch.bfloat16]
     verdict = "worth using" if ratio > 1.2 else "not worth using"
-    return Finding("bfloat16", f"{ratio:.2g} times as fast as float32 on this CPU (measured): {verdict} here")
+    compared = f"{ratio:.2g} times faster" if ratio >= 1 else f"{1 / ratio:.2g} times slower"
+    return Finding("bfloat16", f"{compared} than float32 on this CPU (measured): {verdict} here")
 
 
 def _timed(work: Callable[[], object]) -> float:

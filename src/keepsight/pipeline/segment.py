@@ -110,8 +110,18 @@ class _Segmentation:
 
     def _from_the_start(self, video: VideoSource, frame_count: int) -> SegmentOutcome:
         settings = settings_of(self.job)
+        if not settings.prompts and self.job.mode == Mode.RESUME:
+            raise InputError(
+                f"There is no run to resume in {self.job.folder}; say what to follow with --point, --box, --mask or "
+                "--prompts to begin one."
+            )
         check_prompts(settings.prompts, video.height, video.width, frame_count)
         total = count_visits(settings, frame_count)
+        first = min(prompt.frame for prompt in settings.prompts)
+        if settings.direction == "forward" and settings.start is not None and settings.start < first:
+            self.notes.append(
+                f"Nothing is followed before the first prompt on frame {first}; --direction both follows it there too."
+            )
         tracker, settings = load_tracker(settings, self.times_s, self._tell)
         with self._timed("prompts"):
             session = tracker.open(video)

@@ -50,7 +50,7 @@ class Runs:
             if state == "finished":
                 self._db.execute("DELETE FROM checkpoints WHERE run_id = ?", (run_id,))
         if state == "finished":
-            self._db.rows("PRAGMA incremental_vacuum")
+            self._db.give_space_back()
 
     def of_video(self, video_id: int) -> list[StoredRun]:
         runs = []

@@ -27,7 +27,7 @@ from keepsight.memory import Step, policy_factory
 from keepsight.models.devices import resolve_device, resolve_dtype
 from keepsight.models.sam2.hf_video import HFVideoBackbone
 from keepsight.tracking import Compatibility, Engine, EngineOptions
-from keepsight.tracking.session import TrackSet
+from keepsight.tracking.tracks import TrackSet
 
 WARM_UP = 17  # all memory slots and pointers are full from here on
 

@@ -12,7 +12,7 @@ import torch
 import tiny_models
 from keepsight.core import InputError, Mask, Source
 from keepsight.tracking import EngineOptions, Tracker
-from keepsight.tracking.session import FeatureCache
+from keepsight.tracking.tracks import FeatureCache
 from reference import PixelBackbone, Run, Said, collect, disc, indexed_video, say
 
 SIZE = 64

@@ -15,7 +15,8 @@ from keepsight.core.errors import InputError
 from keepsight.memory import Policy, PolicyFactory, Step, policy_factory
 from keepsight.models.backbone import Backbone
 from keepsight.tracking.options import Compatibility, EngineOptions, Reference
-from keepsight.tracking.session import Session, TrackSet
+from keepsight.tracking.session import Session
+from keepsight.tracking.tracks import TrackSet
 from keepsight.video import VideoSource, open_video
 
 

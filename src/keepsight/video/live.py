@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Iterator
 
 import av
@@ -72,9 +73,9 @@ class LiveSource(VideoSource):
             if index >= start and (index - start) % step == 0:
                 yield Frame(index, taken[0], taken[1])
 
+    @abstractmethod
     def _grab(self) -> tuple[float, RgbArray] | None:
         """Next time (seconds from the first frame) and picture; ``None`` at the end."""
-        raise NotImplementedError
 
     def close(self) -> None:
         self._closed = True
@@ -82,8 +83,9 @@ class LiveSource(VideoSource):
         with self._lock:
             self._release()
 
+    @abstractmethod
     def _release(self) -> None:
-        raise NotImplementedError
+        """Lets the device or connection go."""
 
 
 class CameraSource(LiveSource):

@@ -1,0 +1,116 @@
+"""The objects of a session or stream, and the image features that stay for the next click."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+
+from keepsight.core import Frame, FrameResult, Prompt, Source, TrackedObject
+from keepsight.core.errors import InputError
+from keepsight.memory import FrameRecord, MemoryLimits, Policy, PolicyFactory, Role, Step
+from keepsight.models.backbone import Backbone, ImageFeatures
+from keepsight.tracking.engine import Engine
+from keepsight.tracking.masks import fill_holes, masks_at_size
+from keepsight.tracking.options import EngineOptions
+from keepsight.tracking.track import FramePrompt, Track
+
+
+class FeatureCache:
+    """Image features by frame, least recently used out first, within a byte budget."""
+
+    def __init__(self, backbone: Backbone, limit_bytes: int) -> None:
+        self._backbone = backbone
+        self._limit = limit_bytes
+        self._items: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self._sizes: dict[int, int] = {}
+
+    def get(self, frame: int) -> ImageFeatures | None:
+        if frame in self._items:
+            self._items.move_to_end(frame)
+        return self._items.get(frame)
+
+    def put(self, frame: int, features: ImageFeatures) -> None:
+        self._items[frame] = features
+        self._items.move_to_end(frame)
+        self._sizes[frame] = self._backbone.feature_bytes(features)
+        while sum(self._sizes.values()) > self._limit and self._items:
+            oldest, _ = self._items.popitem(last=False)
+            del self._sizes[oldest]
+
+
+class TrackSet:
+    """The objects of a session or stream, and what both do with them."""
+
+    def __init__(self, backbone: Backbone, policy: PolicyFactory, options: EngineOptions) -> None:
+        self.backbone = backbone
+        self.options = options
+        self.engine = Engine(backbone, options)
+        self._policy_factory = policy
+        self.tracks: dict[int, Track] = {}
+        self.retired_ids: set[int] = set()
+
+    def new_track(self, object_id: int) -> Track:
+        return Track(object_id, self._new_policy())
+
+    def _new_policy(self) -> Policy:
+        info = self.backbone.info
+        limits = MemoryLimits(info.slots, info.pointers, info.max_conditioning)
+        return self._policy_factory(limits, self.options.compatibility.rules)
+
+    def take_prompt(self, prompt: Prompt, *, clear: bool) -> Track:
+        """Adds a prompt to its object (made when new) without answering it yet."""
+        if prompt.object_id in self.retired_ids:
+            raise InputError(f"Object {prompt.object_id} was removed; ids are never used again, take another.")
+        track = self.tracks.get(prompt.object_id) or self.new_track(prompt.object_id)
+        said = track.prompts.get(prompt.frame)
+        if said is None or clear or prompt.mask is not None or (prompt.box is not None and said.mask is not None):
+            said = FramePrompt()
+        if said.mask is not None:
+            raise InputError(
+                f"Object {prompt.object_id} has a mask on frame {prompt.frame}; "
+                "correct it with clear=True, or with a new mask."
+            )
+        said.points = [*said.points, *prompt.points]
+        said.labels = [*said.labels, *prompt.labels]
+        said.box = prompt.box or said.box
+        said.mask = prompt.mask
+        track.prompts[prompt.frame] = said
+        track.label = prompt.label or track.label
+        self.tracks[prompt.object_id] = track
+        return track
+
+    def remove(self, object_id: int) -> None:
+        if object_id not in self.tracks:
+            raise InputError(f"There is no object {object_id}; there are: {sorted(self.tracks) or 'none'}.")
+        del self.tracks[object_id]
+        self.retired_ids.add(object_id)
+
+    def shown(self, tracks: Sequence[Track], step: Step) -> list[tuple[Track, FrameRecord]]:
+        """What the policies show for ``tracks`` on a frame they have just been followed onto."""
+        emitted = [(track, track.policy.emit(step, track.bank)) for track in tracks]
+        return [(track, record) for track, record in emitted if record is not None and record.logits is not None]
+
+    def result(self, frame: Frame, shown: Sequence[tuple[Track, FrameRecord]]) -> FrameResult:
+        objects = self.present(shown, frame.height, frame.width)
+        return FrameResult(frame.index, frame.time_s, frame.height, frame.width, tuple(objects))
+
+    def present(self, shown: Sequence[tuple[Track, FrameRecord]], height: int, width: int) -> list[TrackedObject]:
+        logits = []
+        for _, record in shown:
+            assert record.logits is not None
+            # A prompted frame was filled before its memory was written, as Meta does.
+            largest = 0 if record.role is Role.PROMPT else self.options.compatibility.fill_hole_px
+            logits.append(fill_holes(record.logits, largest))
+        masks = masks_at_size(logits, height, width)
+        return [
+            TrackedObject(
+                object_id=track.object_id,
+                mask=mask,
+                score=min(max(record.iou, 0.0), 1.0),
+                presence=float(torch.sigmoid(torch.tensor(record.object_score))),
+                source=Source.PROMPT if record.role is Role.PROMPT else Source.TRACKED,
+            )
+            for (track, record), mask in zip(shown, masks, strict=True)
+        ]

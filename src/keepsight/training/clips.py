@@ -105,7 +105,9 @@ class _Actor:
     bend: tuple[float, float, float]  # amplitude in px, wave number per px, phase per frame
 
 
-def make_clip(assets: Assets, seed: int, length: int = 8, size: int = 256, max_objects: int = 5) -> Clip:
+def make_clip(
+    assets: Assets, seed: int, length: int = 8, size: int = 256, max_objects: int = 5, *, plain: bool = False
+) -> Clip:
     """Makes one clip.
 
     Args:
@@ -114,6 +116,7 @@ def make_clip(assets: Assets, seed: int, length: int = 8, size: int = 256, max_o
         length: frames.
         size: side of the frames in px.
         max_objects: up the more crowded; labels are 1..max_objects at most.
+        plain: three objects of one part each, and nothing that hides or resembles them.
 
     Returns:
         The clip; an object that is hidden or outside in a frame has no pixel there.
@@ -121,19 +124,23 @@ def make_clip(assets: Assets, seed: int, length: int = 8, size: int = 256, max_o
     rng = np.random.default_rng(seed)
     background, background_matrices = _background(assets, rng, length, size)
     actors: list[_Actor] = []
-    count = int(rng.integers(2, max_objects + 1))
+    count = min(3, max_objects) if plain else int(rng.integers(2, max_objects + 1))
     tone = background.reshape(-1, 3).mean(0)
     while len(actors) < count:
-        if actors and rng.random() < 0.3:  # a look-alike: the same picture elsewhere, often entering later
+        if plain:
+            actors.append(_act([_pick_sprite(assets, rng)], rng, length, size, enters=rng.random() < 0.1))
+        elif actors and rng.random() < 0.3:  # a look-alike: the same picture elsewhere, often entering later
             twin = actors[int(rng.integers(len(actors)))]
             parts = [np.ascontiguousarray(p[:, ::-1]) if rng.random() < 0.5 else p for p in twin.parts]
             actors.append(_act(parts, rng, length, size, enters=rng.random() < 0.6))
         else:
             actors.append(_act(_pick_parts(assets, rng, tone), rng, length, size, enters=rng.random() < 0.1))
-    occluders = [
-        occluder_layer(assets.photos, rng, size) for _ in range(int(rng.choice([0, 1, 2], p=[0.62, 0.3, 0.08])))
-    ]
-    hideout, hideout_matrix = _hideout(assets, rng, actors[int(rng.integers(len(actors)))], size)
+    in_front = 0 if plain else int(rng.choice([0, 1, 2], p=[0.62, 0.3, 0.08]))
+    occluders = [occluder_layer(assets.photos, rng, size) for _ in range(in_front)]
+    hideout: Sprite | None = None
+    hideout_matrix: F64 = np.zeros((2, 3))
+    if not plain:
+        hideout, hideout_matrix = _hideout(assets, rng, actors[int(rng.integers(len(actors)))], size)
     drift = rng.normal(0, 2.5, (len(occluders), 2)) * (rng.random((len(occluders), 1)) < 0.7)
     finish = _Finish(rng, length)
     frames = np.empty((length, size, size, 3), np.uint8)

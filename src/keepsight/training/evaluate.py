@@ -45,6 +45,7 @@ def evaluate(
     gate: bool = True,
     edges: bool = True,
     min_area_px: int = 150,
+    plain: bool = False,
 ) -> dict[str, Score]:
     """Follows up to `objects` objects through each clip; a frame without the object counts 1 if nothing is shown.
 
@@ -58,6 +59,7 @@ def evaluate(
         gate: use the motion gate.
         edges: pull masks to the edges of the picture.
         min_area_px: smaller objects are not prompted.
+        plain: clips without hiding places, fences, look-alikes and objects of several parts.
 
     Returns:
         A score for every mode.
@@ -65,7 +67,7 @@ def evaluate(
     found: dict[str, list[NDArray[np.float64]]] = {mode: [] for mode in modes}
     calls: dict[str, list[float]] = {mode: [] for mode in modes}
     for seed in range(_FIRST_SEED, _FIRST_SEED + clips):
-        clip = make_clip(assets, seed, length, network.image_size)
+        clip = make_clip(assets, seed, length, network.image_size, plain=plain)
         counts = np.bincount(clip.labels[0].ravel(), minlength=2)
         numbers = [i for i in np.argsort(-counts[1:]) + 1 if counts[i] >= min_area_px][:objects]
         if not numbers:
@@ -109,6 +111,7 @@ def main(arguments: list[str] | None = None, log: Callable[[str], None] = print)
     parser.add_argument("--no-gate", action="store_true", help="without the motion gate")
     parser.add_argument("--no-edges", action="store_true", help="masks as decoded, without the edges of the picture")
     parser.add_argument("--min-area", type=int, default=150, help="px at 256 x 256; smaller objects are not prompted")
+    parser.add_argument("--plain", action="store_true", help="clips without occluders, look-alikes and glued objects")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     network = load_network(options.weights)
@@ -122,6 +125,7 @@ def main(arguments: list[str] | None = None, log: Callable[[str], None] = print)
                 gate=not options.no_gate,
                 edges=not options.no_edges,
                 min_area_px=options.min_area,
+                plain=options.plain,
             )
         )
     )

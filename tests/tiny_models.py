@@ -129,6 +129,37 @@ def sam3_tracker(size: int = 56, *, layers: int = 2, **changes: Any) -> Any:
     return randomise(Sam3TrackerVideoModel, config, changes)
 
 
+def sam3_video() -> Any:
+    """A ``Sam3VideoModel``: detector and tracker in one checkpoint, as SAM 3 is published."""
+    from transformers import Sam3VideoConfig, Sam3VideoModel
+
+    tracker = sam3_tracker().config
+    layers = {"hidden_size": HIDDEN, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    detector = {
+        "model_type": "sam3",
+        "vision_config": tracker.vision_config.to_dict(),
+        "geometry_encoder_config": layers,
+        "detr_encoder_config": layers,
+        "detr_decoder_config": {"num_queries": 6, **layers},
+        "mask_decoder_config": {"hidden_size": HIDDEN, "num_attention_heads": 2},
+        "text_config": {
+            "model_type": "clip_text_model",
+            "vocab_size": 64,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "projection_dim": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 8,
+            "eos_token_id": 63,
+            "bos_token_id": 62,
+        },
+    }
+    torch.manual_seed(0)
+    config = Sam3VideoConfig(detector_config=detector, tracker_config=tracker.to_dict(), low_res_mask_size=16)
+    return Sam3VideoModel(config).eval()
+
+
 def randomise(cls: Any, config: Any, changes: dict[str, Any], seed: int = 0, gain: float = 0.7) -> Any:
     """Builds the model with every parameter drawn anew, on the scale of trained ones, and objects mostly present."""
     for name, value in changes.items():

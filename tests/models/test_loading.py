@@ -145,3 +145,20 @@ def test_another_input_size(saved):
 
 def test_an_input_size_that_does_not_divide(saved):
     refused(saved[1], "image_size is a multiple of", InputError, image_size=50)
+
+
+def test_the_tracker_is_taken_out_of_a_whole_sam3(tmp_path):
+    """The published checkpoint holds a detector and a tracker that share one image encoder under the detector's name."""
+    whole = tiny_models.sam3_video()
+    whole.save_pretrained(tmp_path)
+    backbone = load_backbone(tmp_path, device="cpu")
+    assert backbone.info.family == "sam3-tracker"
+    loaded = backbone.model.state_dict()
+    parts = {
+        "vision_encoder.backbone.": whole.detector_model.vision_encoder.backbone,
+        "vision_encoder.neck.": whole.tracker_neck,
+        "": whole.tracker_model,
+    }
+    for prefix, part in parts.items():
+        for name, tensor in part.state_dict().items():
+            assert torch.equal(loaded[prefix + name], tensor), prefix + name

@@ -13,7 +13,6 @@ import pytest
 from small_jobs import FRAMES, NOTHING, PROMPTS, small_job, stored
 
 from keepsight.core import Cancelled, InputError, KeepsightError, Prompt, StoreError
-from keepsight.models.registry import is_cached, resolve
 from keepsight.pipeline import outputs as output_module
 from keepsight.pipeline.checkpoints import Cadence
 from keepsight.pipeline.job import Mode, Outputs, Progress, SegmentJob
@@ -74,7 +73,6 @@ def test_ctrl_c_keeps_everything_and_the_resumed_run_equals_an_uninterrupted_one
     assert (job.folder / "report.html").stat().st_mtime_ns == before
 
 
-@pytest.mark.skipif(not is_cached(resolve("builtin")), reason="the built-in weights are not here")
 def test_the_built_in_model_too_goes_on_exactly(studio: Path, tmp_path: Path) -> None:
     calm = small_job(studio, tmp_path / "calm", model="builtin")
     run_segment(calm)

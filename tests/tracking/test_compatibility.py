@@ -132,12 +132,11 @@ def test_a_correction_on_a_tracked_frame(model, clip, last):
     before = collect(session, Run())
     say(session, Said(1, 10, points=[(50, 50)]))
     after = collect(session, Run())
-    untouched = [abs(float((after.logits[f, 1] - before.logits[f, 1]).abs().max())) for f in range(10)]
-    assert max(untouched) == 0 if not last else max(untouched) >= 0
     changed = max(float((after.logits[f, 1] - before.logits[f, 1]).abs().max()) for f in range(10, 20))
     # Meta and transformers overwrite the correction on the next run: nothing of it is left, to the last bit.
     assert changed > DIFFERENT if last else changed == 0
     if not last:
+        assert after.difference(before) == 0
         their = TheirSession(model, clip)
         their.say(MASK)
         reference = their.collect(Run())

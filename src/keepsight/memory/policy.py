@@ -3,7 +3,7 @@
 The engine holds no memory rule. At every step it asks the object's policy, in this order:
 
 ``active_hypotheses`` -> ``select_memory`` -> ``modulate`` -> ``propose_prompts`` -> (attend, decode) -> ``choose`` ->
-``write_plan`` -> (encode memory) -> ``commit`` -> ``role_changes`` -> ``emit`` -> ``evict``; ``finalize`` at the end.
+``write_plan`` -> (encode memory) -> ``commit`` -> ``role_changes`` -> ``evict`` -> ``emit``; ``finalize`` at the end.
 
 Slot codes and pointer positions are explicit outputs of the policy (rank or distance, consumed but empty slots), because a
 host that recomputes them cannot reach parity with the published methods.

@@ -23,6 +23,7 @@ F64 = NDArray[np.float64]
 
 _SPRITE_SIDE = 192
 _PHOTO_SIDE = 480
+_LARGE_SIDE = 800
 
 
 class Clip(NamedTuple):
@@ -34,11 +35,16 @@ class Clip(NamedTuple):
 
 @dataclass
 class Assets:
-    """Pictures to build clips from. Sprites are premultiplied RGBA of at most 192 px, photos RGB of about 480 px."""
+    """Pictures to build clips from.
+
+    Sprites are premultiplied RGBA of at most 192 px, photos RGB of about 480 px; `large` are the photos at up to 800 px
+    for views that show a part of the scene (empty: use `photos`).
+    """
 
     stamps: list[U8] = field(default_factory=list)
     clipart: list[U8] = field(default_factory=list)
     photos: list[U8] = field(default_factory=list)
+    large: list[U8] = field(default_factory=list)
 
 
 def procedural_assets(seed: int = 0, photos: int = 6) -> Assets:
@@ -65,6 +71,7 @@ def load_assets(root: Path, held_out: bool) -> Assets:
             image = cv2.imread(str(path), cv2.IMREAD_REDUCED_COLOR_2)
             if image is not None and min(image.shape[:2]) >= 200:
                 assets.photos.append(np.ascontiguousarray(_fit(image, _PHOTO_SIDE, shorter=True)[..., ::-1]))
+                assets.large.append(np.ascontiguousarray(_fit(image, _LARGE_SIDE, shorter=True)[..., ::-1]))
     if not assets.photos:
         raise sources.SourceError(f"no background photographs below {root}; fetch the packages first")
     return assets

@@ -14,8 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PRIOR_CHANNELS = 5
+READ_CHANNELS = 5
 """p, logit(p) / 4, p from conditioning frames, p from recent frames, share of the attention on conditioning frames."""
+
+PRIOR_CHANNELS = 6
+"""What was read, and the last mask carried along by optical flow (`with_flow`; where there is none, p once more)."""
 
 _NEG = -1e4
 _ROWS = 128
@@ -40,6 +43,12 @@ def values_from_logits(logits: Tensor, object_scores: Tensor | None = None, cell
     return F.pixel_unshuffle(p[:, None], 2)
 
 
+def with_flow(prior: Tensor, warped: Tensor | None = None) -> Tensor:
+    """Prior (..., 5, H, W) with the flow channel (..., H, W) from `flow.warp_previous` added; None: p takes its place."""
+    last = prior[..., 0, :, :] if warped is None else warped.to(prior.dtype)
+    return torch.cat((prior, last.unsqueeze(-3)), -3)
+
+
 class AffinityMemory(nn.Module):
     """Softmax label propagation with a class of conditioning frames and a class of recent frames."""
 
@@ -58,6 +67,7 @@ class AffinityMemory(nn.Module):
         conditioning: Tensor,
         token_keep: Tensor | None = None,
         key_scale: Tensor | None = None,
+        placement: Tensor | None = None,
     ) -> Tensor:
         """Propagates masks of K objects that read the same F frames, for G independent groups.
 
@@ -68,13 +78,16 @@ class AffinityMemory(nn.Module):
             conditioning: (F,) bool, whether a frame is a conditioning frame (else recent).
             token_keep: (G, F, h, w) bool, cells that may be read.
             key_scale: (G, F) factor on the similarity of a frame.
+            placement: (G, F, 4) scale_x, scale_y, shift_x, shift_y from places in [0, 1] of the view that a frame was
+                remembered through to places in [0, 1] of the current view; None: all views are the same.
 
         Returns:
-            (G, K, 5, 2h, 2w) prior, channels as in `PRIOR_CHANNELS`.
+            (G, K, 5, 2h, 2w) prior, channels as in `READ_CHANNELS`.
         """
         g, _, h, w = query.shape
         objects = values.shape[1]
-        read = self.read(query.flatten(2).transpose(1, 2), None, keys, values, conditioning, token_keep, key_scale)
+        q = query.flatten(2).transpose(1, 2)
+        read = self.read(q, None, keys, values, conditioning, token_keep, key_scale, placement)
         p, p_cond, p_recent, share = (
             F.pixel_shuffle(x.reshape(g, h, w, objects, 4).permute(0, 3, 4, 1, 2), 2)[:, :, 0] for x in read
         )
@@ -90,6 +103,7 @@ class AffinityMemory(nn.Module):
         conditioning: Tensor,
         token_keep: Tensor | None = None,
         key_scale: Tensor | None = None,
+        placement: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Propagated masks at some cells of the current frame; arguments as in `forward` but for these.
 
@@ -109,12 +123,13 @@ class AffinityMemory(nn.Module):
         n_cond = int(conditioning.sum())
         cut = n_cond * h * w
         place, remembered = self._places(h, w, query, conditioning[order])
+        moved = None if placement is None else self._moved(h, w, placement[:, order], conditioning[order])
         outputs = []
         for i in range(g):
             k = keys[i, order].permute(1, 0, 2, 3)
             if key_scale is not None:
                 k = k * key_scale[i, order, None, None]
-            extra = remembered
+            extra = remembered if moved is None else moved[i]
             if token_keep is not None:
                 hidden = (~token_keep[i, order]).to(extra.dtype).flatten() * _NEG
                 extra = torch.cat((extra[:-1], extra[-1:] + hidden))
@@ -144,22 +159,50 @@ class AffinityMemory(nn.Module):
         Returns:
             (h*w, 4) for queries, (4, frames*h*w) for keys.
         """
-        y = (torch.arange(h, device=like.device, dtype=like.dtype) / h - 0.5)[:, None].expand(h, w)
-        x = (torch.arange(w, device=like.device, dtype=like.dtype) / w - 0.5)[None].expand(h, w)
-        x, y = x.flatten(), y.flatten()
+        x, y = _grid(h, w, like)
         square, one = x * x + y * y, torch.ones_like(x)
-        n_cond = int(conditioning.sum())
-        counts = (n_cond, len(conditioning) - n_cond)
-        keys = []
-        for is_cond in conditioning.tolist():
-            kind = 0 if is_cond else 1
-            loc = self.locality[kind]
-            base = self.bias[kind] - math.log(counts[kind])
-            keys.append(torch.stack((2 * loc * x, 2 * loc * y, -loc * one, base - loc * square)))
+        keys = [self._remembered(x, y, *self._kind(conditioning, i)) for i in range(len(conditioning))]
         return torch.stack((x, y, square, one), 1), torch.cat(keys, 1)
 
+    def _moved(self, h: int, w: int, placement: Tensor, conditioning: Tensor) -> list[Tensor]:
+        """The keys' places of `_places` for frames seen through other views: (4, frames*h*w) for each group."""
+        x, y = _grid(h, w, placement)
+        out = []
+        for group in placement:
+            keys = []
+            for i, (sx, sy, dx, dy) in enumerate(group.unbind(0)):
+                # From cell centres in [0, 1] to centres in the current view, and back to where `_grid` measures from.
+                px = sx * (x + 0.5 + 0.5 / w) + dx - 0.5 - 0.5 / w
+                py = sy * (y + 0.5 + 0.5 / h) + dy - 0.5 - 0.5 / h
+                keys.append(self._remembered(px, py, *self._kind(conditioning, i)))
+            out.append(torch.cat(keys, 1))
+        return out
 
-def gate_prior(prior: Tensor, values: Tensor, margin: float = 0.06, sharpness: float = 60.0) -> Tensor:
+    def _kind(self, conditioning: Tensor, frame: int) -> tuple[Tensor, Tensor]:
+        """Locality and bias of a frame, less log n of its class."""
+        kind = 0 if bool(conditioning[frame]) else 1
+        count = int((conditioning == conditioning[frame]).sum())
+        return self.locality[kind], self.bias[kind] - math.log(count)
+
+    @staticmethod
+    def _remembered(x: Tensor, y: Tensor, loc: Tensor, base: Tensor) -> Tensor:
+        return torch.stack((2 * loc * x, 2 * loc * y, -loc * torch.ones_like(x), base - loc * (x * x + y * y)))
+
+
+def _grid(h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """x and y (h*w,) of the cells from the middle of the image, in units of its side."""
+    y = (torch.arange(h, device=like.device, dtype=like.dtype) / h - 0.5)[:, None].expand(h, w)
+    x = (torch.arange(w, device=like.device, dtype=like.dtype) / w - 0.5)[None].expand(h, w)
+    return x.flatten(), y.flatten()
+
+
+def gate_prior(
+    prior: Tensor,
+    values: Tensor,
+    margin: float = 0.06,
+    sharpness: float = 60.0,
+    placement: Tensor | None = None,
+) -> Tensor:
     """Motion gate: takes away what lies further from the last mask than its last motion allows.
 
     A look-alike that enters elsewhere otherwise gains attention because it is as similar as the object itself. The gate
@@ -167,13 +210,14 @@ def gate_prior(prior: Tensor, values: Tensor, margin: float = 0.06, sharpness: f
     the motion since the mask before. An object that was absent last may come back anywhere: nothing is gated.
 
     Args:
-        prior: (B, 5, H, W) from `AffinityMemory`.
+        prior: (B, 5, H, W) from `AffinityMemory`, or (B, 6, H, W) with the flow channel.
         values: (B, n, 4, h, w) memory values of the last n frames, newest first.
         margin: slack in units of the image side.
         sharpness: steepness of the edge; up makes the gate harder.
+        placement: (B, n, 4) of the views of these frames in the current view, as in `AffinityMemory.forward`.
 
     Returns:
-        (B, 5, H, W) gated prior; the share of attention (last channel) is untouched.
+        Gated prior of the same shape; the share of attention (channel 4) is untouched.
     """
     n = values.shape[1]
     if n == 0:
@@ -182,6 +226,9 @@ def gate_prior(prior: Tensor, values: Tensor, margin: float = 0.06, sharpness: f
     low_x, high_x = _extent(cell.amax(2))
     low_y, high_y = _extent(cell.amax(3))
     present = high_x > low_x
+    if placement is not None:
+        sx, sy, dx, dy = placement.unbind(-1)
+        low_x, high_x, low_y, high_y = sx * low_x + dx, sx * high_x + dx, sy * low_y + dy, sy * high_y + dy
     # The newest of the older masks that shows the object tells how fast it goes.
     order = torch.arange(n, device=values.device)
     older = torch.where(present & (order > 0), order, n).amin(1)
@@ -203,7 +250,8 @@ def gate_prior(prior: Tensor, values: Tensor, margin: float = 0.06, sharpness: f
     gate = torch.where(present[:, :1, None], down[:, :, None] * across[:, None, :], 1.0)[:, None]
     p = prior[:, :1] * gate
     clipped = p.clamp(1e-3, 1 - 1e-3)
-    return torch.cat((p, torch.log(clipped / (1 - clipped)) / 4, prior[:, 2:4] * gate, prior[:, 4:]), 1)
+    logit = torch.log(clipped / (1 - clipped)) / 4
+    return torch.cat((p, logit, prior[:, 2:4] * gate, prior[:, 4:5], prior[:, 5:] * gate), 1)
 
 
 def _extent(profile: Tensor) -> tuple[Tensor, Tensor]:

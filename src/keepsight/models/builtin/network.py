@@ -19,7 +19,7 @@ from transformers.models.sam2_video.configuration_sam2_video import (
 )
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoPromptEncoder
 
-from keepsight.models.builtin.affinity import PRIOR_CHANNELS, AffinityMemory
+from keepsight.models.builtin.affinity import PRIOR_CHANNELS, READ_CHANNELS, AffinityMemory, with_flow
 from keepsight.models.builtin.decoder import MaskDecoder, PriorEmbedding
 from keepsight.models.builtin.efficientnet import TAP_CHANNELS, EfficientNetLite0, Taps
 from keepsight.models.builtin.prompt_maps import PromptMaps, render_prompts
@@ -146,9 +146,13 @@ class BuiltinNetwork(nn.Module):
         conditioning: Tensor,
         token_keep: Tensor | None = None,
         key_scale: Tensor | None = None,
+        placement: Tensor | None = None,
     ) -> Tensor:
-        """Prior (G, K, 5, S/4, S/4) of K objects from F remembered frames; see `AffinityMemory.forward`."""
-        return self.affinity(query, keys, values, conditioning, token_keep, key_scale)
+        """Prior (G, K, 5, S/4, S/4) of K objects from F remembered frames; see `AffinityMemory.forward`.
+
+        `affinity.with_flow` adds the sixth channel, before `affinity.gate_prior` if that is used.
+        """
+        return self.affinity(query, keys, values, conditioning, token_keep, key_scale, placement)
 
     def decode(
         self,
@@ -165,7 +169,8 @@ class BuiltinNetwork(nn.Module):
             features: of one frame (N = 1, shared) or one per unit (N = B).
             points: (B, P, 2) px of the model input; P may be 0.
             labels: (B, P) 1 / 0 / 2 / 3 / -1 as in SAM 2 (2 and 3: corners of a box; -1: padding).
-            prior: (B, 5, S/4, S/4) from `propagate`, or None for a frame without memory.
+            prior: (B, 6, S/4, S/4) from `propagate` and `with_flow`, (B, 5, S/4, S/4) where there is no flow, or None
+                for a frame without memory.
             logits: (B, 1, S/4, S/4) previous mask logits of the same frame to correct, or None.
             multimask: three candidates instead of the single one.
 
@@ -188,7 +193,7 @@ class BuiltinNetwork(nn.Module):
         if prior is None:
             dense = dense + self.no_prior[:, None, None]
         else:
-            embedded, detail = self.prior_embedding(prior)
+            embedded, detail = self.prior_embedding(with_flow(prior) if prior.shape[1] == READ_CHANNELS else prior)
             dense, s4 = dense + embedded, s4 + detail
         if logits is not None:
             s4 = s4 + self.logits_detail(torch.tanh(logits / 4))

@@ -203,7 +203,7 @@ def test_proposed_prompts(model, clip, force):
     class Guided(SAM2):
         name = "guided"
 
-        def propose_prompts(self, step, bank, hypothesis):
+        def propose_prompts(self, step, bank, hypothesis, picture):
             if step.frame == 3:
                 return ProposedPrompts(points=((20, 30), (40, 30)), labels=(1, 0), force_multimask=force)
             return ProposedPrompts(box=(10, 10, 40, 50), force_multimask=force) if step.frame == 5 else None

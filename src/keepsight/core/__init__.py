@@ -3,6 +3,7 @@
 from keepsight.core.errors import Cancelled, InputError, KeepsightError, ModelError, StoreError
 from keepsight.core.geometry import Box, box_area, box_iou, clip_box, mask_box, pad_box
 from keepsight.core.mask import Mask
+from keepsight.core.region import Placement, Region
 from keepsight.core.types import Direction, Frame, FrameResult, Prompt, Source, TrackedObject
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "KeepsightError",
     "Mask",
     "ModelError",
+    "Placement",
     "Prompt",
+    "Region",
     "Source",
     "StoreError",
     "TrackedObject",

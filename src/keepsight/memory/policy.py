@@ -14,11 +14,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keepsight.core import Box, Region, mask_box
 from keepsight.memory.records import FrameRecord, ObjectMemory, Role
 
 
@@ -133,6 +134,21 @@ class ProposedPrompts:
     as_prompted: bool = False
 
 
+class Picture(Protocol):
+    """What a policy may see of the current frame itself."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(height, width)`` of the frame in px."""
+
+    def motion(self) -> NDArray[np.float32] | None:
+        """Dense backward optical flow ``(h, w, 2)`` on a coarser grid over the whole frame, in cells of that grid.
+
+        The cell ``(r, c)`` of this frame was at ``(c + flow[r, c, 0], r + flow[r, c, 1])`` on the frame followed before.
+        Computed once a frame for all objects. ``None`` on the first frame, or unless the policy's ``needs_motion`` is set.
+        """
+
+
 @dataclass(frozen=True)
 class Candidates:
     """What the decoder offered one hypothesis.
@@ -143,6 +159,7 @@ class Candidates:
         object_score: presence logit, shared by the candidates.
         parent: the hypothesis' last record, or ``None``.
         mask: gives candidate ``j`` as boolean ``(h, w)`` at low resolution, absent gate applied; computed on demand.
+        region: part of the frame that the masks cover.
     """
 
     hypothesis: int
@@ -150,6 +167,13 @@ class Candidates:
     object_score: float
     parent: FrameRecord | None
     mask: Callable[[int], NDArray[np.bool_]]
+    region: Region = Region(0, 0, 1, 1)
+
+    def box(self, candidate: int) -> Box | None:
+        """Box of a candidate in px of the frame, ``None`` when it is empty."""
+        mask = self.mask(candidate)
+        found = mask_box(mask)
+        return None if found is None else self.region.box_from_grid(found, *mask.shape)
 
 
 @dataclass(frozen=True)
@@ -203,6 +227,7 @@ class Policy(ABC):
         name: what a person types.
         summary: a few lines for people: the idea, when to choose it, what it costs, the paper.
         options: its parameters.
+        needs_motion: whether ``propose_prompts`` asks for the frame's motion.
         mask_presence_threshold: masks and pointers are kept where the object score is above it (the absent embedding
             in memory always uses 0).
     """
@@ -210,6 +235,7 @@ class Policy(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     options: ClassVar[tuple[Option, ...]] = ()
+    needs_motion: ClassVar[bool] = False
     mask_presence_threshold: float = 0.0
 
     def __init__(self, limits: MemoryLimits, rules: ReferenceRules | None = None) -> None:
@@ -240,7 +266,9 @@ class Policy(ABC):
         """Key scales and token masks on a selection; unchanged by default."""
         return selection
 
-    def propose_prompts(self, step: Step, bank: ObjectMemory, hypothesis: int) -> ProposedPrompts | None:
+    def propose_prompts(
+        self, step: Step, bank: ObjectMemory, hypothesis: int, picture: Picture
+    ) -> ProposedPrompts | None:
         """Prompts for this frame, or ``None``."""
         return None
 

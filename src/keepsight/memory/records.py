@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from keepsight.core import Box, Region
+
 
 class Role(StrEnum):
     """Why a record is in the bank."""
@@ -32,7 +34,10 @@ class FrameRecord:
         logits: chosen low-resolution mask logits ``(h, w)``, opaque; ``None`` once evicted.
         iou: the model's IoU estimate of the chosen candidate, in [0, 1]; 1 for a mask prompt.
         object_score: presence logit; > 0 means visible.
-        area_px: positive low-resolution pixels of the chosen mask.
+        area_px: positive low-resolution pixels of the chosen mask, counted as if the whole frame had been decoded.
+        region: part of the frame that the model saw and that ``logits`` cover; ``None`` for the whole frame.
+        box: box of the mask in px of the frame; while the object is gone, of the last frame that showed it.
+        lost: steps since the object was last seen; 0 while it is there.
         candidate: index of the chosen candidate among those decoded.
         slot: place of the hypothesis in the policy's order, 0 = best.
         parent: record of the previous step that this one continues (``None`` for single-hypothesis policies, which
@@ -49,6 +54,9 @@ class FrameRecord:
     iou: float = 0.0
     object_score: float = 0.0
     area_px: int = 0
+    region: Region | None = None
+    box: Box | None = None
+    lost: int = 0
     candidate: int = 0
     slot: int = 0
     parent: FrameRecord | None = None

@@ -206,7 +206,7 @@ class Engine:
         units = []
         for hypothesis in track.policy.active_hypotheses(step, track.bank):
             selection = self._selection(track, step, hypothesis)
-            proposed = track.policy.propose_prompts(step, track.bank, hypothesis)
+            proposed = track.policy.propose_prompts(step, track.bank, hypothesis, None)  # type: ignore[arg-type]
             parent = track.bank.at(step.back(1), hypothesis)
             units.append(_Unit(track, hypothesis, self._reads(selection, step), proposed, parent))
         return units

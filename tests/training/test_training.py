@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from keepsight.models.builtin.network import BuiltinNetwork
 from keepsight.models.builtin.weights import load_network
 from keepsight.training.builtin import set_statistics
-from keepsight.training.cache import ClipCache, write_chunk
+from keepsight.training.cache import ClipCache, chunk_folders, write_chunk, write_chunks
 from keepsight.training.clips import procedural_assets
 from keepsight.training.episodes import EpisodeOptions, EpisodeTrainer
 from keepsight.training.evaluate import evaluate, table
@@ -56,6 +57,35 @@ def killed_at(step: int, episodes: EpisodeTrainer) -> Callable[[int, float], tup
         return episodes(number, OPTIONS)
 
     return function
+
+
+def test_episodes_see_flow_and_the_views_they_were_made_through(cache: ClipCache) -> None:
+    clip = next(i for i in range(len(cache)) if len(np.unique(cache.views(i), axis=0)) > 1)
+    episodes = EpisodeTrainer(fresh(cache), cache, 1)
+    picks, masks, where = episodes._draw(np.random.default_rng(0), EpisodeOptions(clips=2, frames=3, objects=2))
+    assert len(picks) == 6
+    assert masks.shape == (3, 2, 2, 256, 256)
+    assert torch.equal(where[1, 1], torch.tensor([[1.0, 1, 0, 0]] * 2))
+    there, back = where[2, 0, 0], where[0, 2, 0]
+    assert torch.allclose(there[:2] * back[:2], torch.ones(2), atol=1e-5)
+    assert torch.allclose(there[:2] * back[2:] + there[2:], torch.zeros(2), atol=1e-4)
+    assert cache.flow(clip, 1, 1).shape == (64, 64, 2)
+    assert np.abs(cache.flow(clip, 0, 1)).max() == 0  # nothing before the first frame
+    _, figures = episodes(0, EpisodeOptions(clips=2, frames=3, objects=2, flow=1.0, gate=1.0))
+    assert 0 <= figures["flow"] <= 1
+
+
+def test_only_the_newest_chunks_stay_and_the_cache_lets_go_of_the_others(tmp_path: Path) -> None:
+    backbone, assets = load_network().backbone, procedural_assets(3)
+    for number in range(2):
+        write_chunk(tmp_path / f"chunk_{number:05d}", backbone, assets, number, clips=1, length=2)
+    rolling = ClipCache(tmp_path)
+    before = rolling.labels(0).copy()
+    write_chunks(tmp_path, backbone, assets, [0, 2], lambda _: None, keep=1, clips=1)
+    rolling.refresh()
+    assert [p.name for p in chunk_folders(tmp_path)] == ["chunk_00001", "chunk_00002"]
+    assert len(rolling) == 2
+    assert not np.array_equal(rolling.labels(0), before)
 
 
 def test_ten_steps_learn_something(cache: ClipCache, tmp_path: Path) -> None:

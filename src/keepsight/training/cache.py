@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from keepsight.models.builtin.efficientnet import EfficientNetLite0, Taps
-from keepsight.training.clips import Assets, make_clip
+from keepsight.models.builtin.flow import backward_flow, to_grey
+from keepsight.training.clips import Assets
+from keepsight.training.views import make_view_clip, placement
 
 CLIPS_PER_CHUNK = 12
-CLIP_LENGTH = 8
+CLIP_LENGTH = 10
 _TAPS = ("s4", "s8", "s16", "s32")
 
 
@@ -41,18 +43,29 @@ def write_chunk(
     clips: int = CLIPS_PER_CHUNK,
     length: int = CLIP_LENGTH,
 ) -> None:
-    """Writes clips with seeds from `seed` on: float16 taps (clips * length, H, W, C), uint8 labels (clips, length, S, S).
+    """Writes clips with seeds from `seed` on; the folder appears under its name only when it is complete.
 
-    The folder appears under its name only when it is complete.
+    float16 taps (clips * length, H, W, C); uint8 labels (clips, length, S, S); float32 views (clips, length, 3); uint8
+    principals (clips,); float16 flows (clips, 2, length, S/4, S/4, 2), from every frame to the one before it and to the
+    one after it (0 where there is none), so that a clip can be played in both directions.
     """
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     taps: dict[str, list[NDArray[np.float16]]] = {name: [] for name in _TAPS}
-    labels = []
+    labels, views, principals = [], [], []
+    flows = np.zeros((clips, 2, length, size // 4, size // 4, 2), np.float16)
     for i in range(clips):
-        clip = make_clip(assets, seed + i, length, size)
+        clip = make_view_clip(assets, seed + i, length, size)
         labels.append(clip.labels)
+        views.append(clip.views)
+        principals.append(clip.principal)
+        greys = [to_grey(frame) for frame in clip.frames]
+        for t in range(1, length):
+            for direction, (now, then) in enumerate(((t, t - 1), (t - 1, t))):
+                where = placement(clip.views, then, now)
+                same = where == (1.0, 1.0, 0.0, 0.0)
+                flows[i, direction, now] = backward_flow(greys[now], greys[then], None if same else where)
         for t in range(0, length, 2):  # two at a time: larger batches leave the processor cache
             pixels = torch.from_numpy(clip.frames[t : t + 2]).permute(0, 3, 1, 2).float()
             out = backbone(pixels.contiguous(memory_format=torch.channels_last))
@@ -61,6 +74,9 @@ def write_chunk(
     for name in _TAPS:
         np.save(part / f"{name}.npy", np.concatenate(taps[name]))
     np.save(part / "labels.npy", np.stack(labels))
+    np.save(part / "views.npy", np.stack(views))
+    np.save(part / "principals.npy", np.array(principals, np.uint8))
+    np.save(part / "flows.npy", flows)
     part.rename(folder)
 
 
@@ -71,19 +87,28 @@ def write_chunks(
     numbers: Sequence[int],
     log: Callable[[str], None] = print,
     until: float = float("inf"),
+    keep: int | None = None,
+    clips: int = CLIPS_PER_CHUNK,
 ) -> None:
-    """Writes the chunks that are missing; stops at the monotonic time `until`. Chunk n holds seeds n*1000, n*1000+1..."""
+    """Writes the chunks that are missing; stops at the monotonic time `until`. Chunk n holds seeds n*1000, n*1000+1...
+
+    With `keep`, only that many of the newest chunks stay on the disk: training sees ever new clips in little space.
+    """
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     for n in numbers:
         folder = root / f"chunk_{n:05d}"
-        if folder.exists():
+        present = chunk_folders(root)
+        newest = max((int(p.name.split("_")[1]) for p in present), default=-1)
+        if folder.exists() or (keep is not None and n <= newest - keep):
             continue
+        for old in present[: len(present) - keep] if keep is not None else ():
+            shutil.rmtree(old, ignore_errors=True)
         if time.monotonic() > until:
             return
         start = time.monotonic()
-        write_chunk(folder, backbone, assets, n * 1000)
-        per_frame = (time.monotonic() - start) / (CLIPS_PER_CHUNK * CLIP_LENGTH) * 1e3
+        write_chunk(folder, backbone, assets, n * 1000, clips=clips)
+        per_frame = (time.monotonic() - start) / (clips * CLIP_LENGTH) * 1e3
         log(f"chunk {n} by {os.getpid()}: {per_frame:.0f} ms a frame")
 
 
@@ -94,17 +119,22 @@ class ClipCache:
         self.root = root
         self.chunks: list[dict[str, NDArray]] = []
         self._clips: list[tuple[int, int]] = []  # chunk, place in it
-        self._seen: set[Path] = set()
+        self._open: dict[Path, dict[str, NDArray]] = {}
         self.refresh()
 
     def refresh(self) -> None:
-        """Takes in chunks that were finished since."""
-        for folder in chunk_folders(self.root):
-            if folder not in self._seen:
-                self._seen.add(folder)
-                chunk = {p.stem: np.load(p, mmap_mode="r") for p in sorted(folder.glob("*.npy"))}
-                self._clips += [(len(self.chunks), i) for i in range(len(chunk["labels"]))]
-                self.chunks.append(chunk)
+        """Takes in chunks that were finished since, and lets go of those that were deleted."""
+        folders = chunk_folders(self.root)
+        for gone in set(self._open) - set(folders):
+            del self._open[gone]
+        for folder in folders:
+            if folder not in self._open:
+                try:
+                    self._open[folder] = {p.stem: np.load(p, mmap_mode="r") for p in sorted(folder.glob("*.npy"))}
+                except FileNotFoundError:  # deleted while it was opened
+                    self._open.pop(folder, None)
+        self.chunks = [self._open[folder] for folder in sorted(self._open)]
+        self._clips = [(c, i) for c, chunk in enumerate(self.chunks) for i in range(len(chunk["labels"]))]
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -113,6 +143,21 @@ class ClipCache:
         """(T, S, S) uint8 labels of a clip."""
         chunk, at = self._clips[clip]
         return np.asarray(self.chunks[chunk]["labels"][at])
+
+    def principal(self, clip: int) -> int:
+        """Label of the object that the view of a clip follows."""
+        chunk, at = self._clips[clip]
+        return int(self.chunks[chunk]["principals"][at])
+
+    def views(self, clip: int) -> NDArray[np.float32]:
+        """(T, 3) float32 left, top and side of the view in every frame."""
+        chunk, at = self._clips[clip]
+        return np.asarray(self.chunks[chunk]["views"][at])
+
+    def flow(self, clip: int, frame: int, step: int) -> NDArray[np.float32]:
+        """(S/4, S/4, 2) float32 flow from a frame to the one before it (`step` 1) or after it (-1), in cells."""
+        chunk, at = self._clips[clip]
+        return self.chunks[chunk]["flows"][at, 0 if step > 0 else 1, frame].astype(np.float32)
 
     def taps(self, picks: Sequence[tuple[int, int]]) -> Taps:
         """Features of (clip, frame) pairs as one batch, float32, channels last."""

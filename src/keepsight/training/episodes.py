@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keepsight.models.builtin.affinity import values_from_logits
+from keepsight.models.builtin.affinity import gate_prior, values_from_logits, with_flow
 from keepsight.models.builtin.efficientnet import Taps
+from keepsight.models.builtin.flow import warp_values
 from keepsight.models.builtin.network import BuiltinNetwork, Decoded, Features
 from keepsight.training import prompts
 from keepsight.training.cache import ClipCache
 from keepsight.training.losses import candidate_ious, decoder_loss, prior_loss
+from keepsight.training.views import placement
 
 _MIN_AREA_PX = 120
 _SAMPLED_CELLS = 192
@@ -32,6 +34,9 @@ class EpisodeOptions:
         corrected: share of prompts that get a corrective click with the previous logits.
         tracked_corrections: the same on later frames.
         train_tail: let the second half of the backbone learn (from the cached stride-8 maps).
+        flow: share of steps with the flow channel; without it, p takes its place.
+        gate: share of steps with the motion gate.
+        first: weight of the first frame's loss.
     """
 
     clips: int = 4
@@ -41,6 +46,9 @@ class EpisodeOptions:
     corrected: float = 0.25
     tracked_corrections: float = 0.0
     train_tail: bool = False
+    flow: float = 0.85
+    gate: float = 0.5
+    first: float = 2.0
 
 
 class EpisodeTrainer:
@@ -52,7 +60,7 @@ class EpisodeTrainer:
     def __call__(self, step: int, options: EpisodeOptions) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng([self.seed, step])
         g, k, frames = options.clips, options.objects, options.frames
-        picks, masks = self._draw(rng, options)
+        picks, masks, where = self._draw(rng, options)
         features = self._features(picks, options)  # frame-major: (T * G, ...)
         truth = torch.from_numpy(masks).to(self.device).float()
         truth = F.avg_pool2d(truth.flatten(0, 2)[:, None], 4)[:, 0].unflatten(0, (frames, g * k))  # (T, G*K, S/4, S/4)
@@ -61,11 +69,12 @@ class EpisodeTrainer:
         losses: list[Tensor] = []
         values: list[Tensor] = []
         second_conditioning = frames > 2 and rng.random() < 0.15
+        gated, flowing = rng.random() < options.gate, rng.random() < options.flow
         for t in range(frames):
             mine = Features(*(x[t * g : (t + 1) * g].repeat_interleave(k, 0) for x in features))
             prior = None
             if t == 0:
-                kinds = [prompts.KINDS[i] for i in rng.choice(4, g * k, p=[0.38, 0.34, 0.2, 0.08])]
+                kinds = [prompts.KINDS[i] for i in rng.choice(5, g * k, p=[0.4, 0.27, 0.17, 0.05, 0.11])]
                 given = [
                     prompts.simulate(m, kind, rng)
                     for m, kind in zip(masks[0].reshape(-1, *masks.shape[-2:]), kinds, strict=True)
@@ -76,16 +85,25 @@ class EpisodeTrainer:
                 conditioning = torch.tensor([i == 0 or (i == 1 and second_conditioning) for i in read])
                 v = torch.stack([values[i] for i in read], 1).unflatten(0, (g, k))
                 m = torch.stack([keys[i] for i in read], 1)
+                at = torch.stack([where[t, i] for i in read], 1)
                 with torch.no_grad():
-                    prior = self.network.propagate(keys[t], m, v, conditioning).flatten(0, 1)
+                    prior = self.network.propagate(keys[t], m, v, conditioning, placement=at).flatten(0, 1)
+                    figures["prior"] = _mean_iou(prior[:, 0] - 0.5, truth[t])
+                    last = values[t - 1].unflatten(0, (g, k))
+                    carried = warp_values(last, self._flows(picks, t, g), where[t, t - 1]).flatten(0, 1)
+                    figures["flow"] = _mean_iou(carried - 0.5, truth[t])
+                    prior = with_flow(prior, carried if flowing else None)
+                    if gated:
+                        newest = list(range(t - 1, max(0, t - 4), -1)) or [0]
+                        seen = torch.stack([where[t, i] for i in newest], 1).repeat_interleave(k, 0)
+                        prior = gate_prior(prior, torch.stack([values[i] for i in newest], 1), placement=seen)
                 losses.append(
-                    0.5 * self._affinity_loss(rng, keys[t], m, v, conditioning, truth[t].unflatten(0, (g, k)))
+                    0.5 * self._affinity_loss(rng, keys[t], m, v, conditioning, truth[t].unflatten(0, (g, k)), at)
                 )
-                figures["prior"] = _mean_iou(prior[:, 0] - 0.5, truth[t])
             points, labels = prompts.collate(given)
             points, labels = points.to(self.device), labels.to(self.device)
             out = self.network.decode_all(mine, points, labels, prior, None)
-            losses.append(decoder_loss(out, truth[t]).mean())
+            losses.append(decoder_loss(out, truth[t]).mean() * (options.first if t == 0 else 1.0))
             chosen = _choose(out, labels)
             if t == 0:
                 ious = candidate_ious(chosen[:, None], truth[0])[:, 0]
@@ -98,6 +116,8 @@ class EpisodeTrainer:
                 figures[f"t{t}"] = _mean_iou(shown, truth[t])
                 present = (truth[t] > 0.5).flatten(1).any(1)
                 figures["presence"] = float(((out.object_scores > 0) == present).float().mean())
+                if not bool(present.all()):
+                    figures["gone"] = float((out.object_scores[~present] <= 0).float().mean())
             share = options.corrected if t == 0 else options.tracked_corrections
             chosen = self._correct(rng, share, chosen, given, masks[t], mine, prior, truth[t], losses)
             value = values_from_logits(chosen, out.object_scores.detach())
@@ -110,22 +130,26 @@ class EpisodeTrainer:
 
     def _draw(
         self, rng: np.random.Generator, options: EpisodeOptions
-    ) -> tuple[list[tuple[int, int]], NDArray[np.bool_]]:
-        """Frames (frame-major (clip, frame) pairs) and masks (T, G, K, S, S) of a step."""
+    ) -> tuple[list[tuple[int, int]], NDArray[np.bool_], Tensor]:
+        """What a step sees.
+
+        Returns:
+            Frames as (clip, frame) pairs, frame-major; masks (T, G, K, S, S); placements (T, T, G, 4), [t, i] of the
+            view of frame i in that of frame t.
+        """
         chosen: list[tuple[int, list[int], list[int]]] = []
         while len(chosen) < options.clips:
             clip = int(rng.integers(len(self.cache)))
             labels = self.cache.labels(clip)
-            gaps = rng.choice([1, 2, 3], options.frames - 1, p=[0.7, 0.2, 0.1])
-            while gaps.sum() > len(labels) - 1:
-                gaps[int(gaps.argmax())] -= 1
-            times = int(rng.integers(len(labels) - gaps.sum())) + np.concatenate(([0], np.cumsum(gaps)))
+            times = int(rng.integers(len(labels) - options.frames + 1)) + np.arange(options.frames)
             if rng.random() < 0.5:
                 times = times[::-1]
             first = labels[times[0]]
             numbers = [i for i, n in enumerate(np.bincount(first.ravel())) if i > 0 and n >= _MIN_AREA_PX]
             if numbers:
                 rng.shuffle(numbers)
+                principal = self.cache.principal(clip)
+                numbers.sort(key=lambda n: n != principal)  # it is what views are made for
                 objects = [numbers[i % len(numbers)] for i in range(options.objects)]
                 chosen.append((clip, [int(t) for t in times], objects))
         picks = [(clip, times[t]) for t in range(options.frames) for clip, times, _ in chosen]
@@ -140,7 +164,23 @@ class EpisodeTrainer:
                 for t in range(options.frames)
             ]
         )
-        return picks, masks
+        where = torch.tensor(
+            [
+                [
+                    [placement(self.cache.views(clip), times[i], times[t]) for clip, times, _ in chosen]
+                    for i in range(options.frames)
+                ]
+                for t in range(options.frames)
+            ],
+            dtype=torch.float32,
+        )
+        return picks, masks, where.to(self.device)
+
+    def _flows(self, picks: list[tuple[int, int]], t: int, groups: int) -> Tensor:
+        """(G, S/4, S/4, 2) flow from frame t of the episode to the one before."""
+        now, then = picks[t * groups : (t + 1) * groups], picks[(t - 1) * groups : t * groups]
+        flows = [self.cache.flow(clip, b, b - a) for (clip, b), (_, a) in zip(now, then, strict=True)]
+        return torch.from_numpy(np.stack(flows)).to(self.device)
 
     def _features(self, picks: list[tuple[int, int]], options: EpisodeOptions) -> Features:
         taps = Taps(*(x.to(self.device) for x in self.cache.taps(picks)))
@@ -150,7 +190,14 @@ class EpisodeTrainer:
         return out
 
     def _affinity_loss(
-        self, rng: np.random.Generator, query: Tensor, keys: Tensor, values: Tensor, conditioning: Tensor, truth: Tensor
+        self,
+        rng: np.random.Generator,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        conditioning: Tensor,
+        truth: Tensor,
+        where: Tensor,
     ) -> Tensor:
         """Teaches keys and scalars on a sample of cells, most of them near an object."""
         g, k = truth.shape[:2]
@@ -160,7 +207,7 @@ class EpisodeTrainer:
         cells = torch.topk(noise + 0.6 * (near > 0), min(_SAMPLED_CELLS, near.shape[1]), dim=1).indices
         q = query.flatten(2).transpose(1, 2)
         q = q.gather(1, cells[..., None].expand(-1, -1, q.shape[-1]))
-        p, p_cond, _, _ = self.network.affinity.read(q, cells, keys, values, conditioning)
+        p, p_cond, _, _ = self.network.affinity.read(q, cells, keys, values, conditioning, placement=where)
         wanted = target.permute(0, 3, 1, 2).flatten(2)
         wanted = wanted.gather(1, cells[..., None].expand(-1, -1, wanted.shape[-1]))
         return prior_loss(p, wanted) + 0.3 * prior_loss(p_cond, wanted)
@@ -184,7 +231,7 @@ class EpisodeTrainer:
         kept = []
         for i in units:
             shown = F.interpolate(chosen[i][None, None], flat.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
-            click = prompts.correct(flat[i], (shown > 0).cpu().numpy(), rng) if flat[i].any() else []
+            click = prompts.correct(flat[i], (shown > 0).cpu().numpy(), rng)
             if click:
                 kept.append(i)
                 clicks.append([*given[i], *click])

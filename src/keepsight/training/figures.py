@@ -36,7 +36,7 @@ def cloth(photos: list[Photo], rng: np.random.Generator, h: int, w: int, plain: 
     if rng.random() < plain:
         colour = rng.uniform(15, 235) * np.clip(rng.normal(1, 0.2, 3), 0.3, 1.7)
         light = 1 + 0.05 * noise_field(rng, side, min(side, 40)) + rng.uniform(0.05, 0.25) * noise_field(rng, side, 3)
-        out = colour * light[..., None]
+        out = np.asarray(colour * light[..., None], np.float32)
     else:
         out = texture(photos, rng, side)
     return np.asarray(np.clip(out, 0, 255)[:h, :w], np.float32)
@@ -69,7 +69,8 @@ def _limb(photos: list[Photo], rng: np.random.Generator, length: float, wide: fl
     mask = _canvas(length, wide)
     h, w = mask.shape
     _poly(mask, [(0.1, 0), (0.9, 0), (rng.uniform(0.7, 1), 0.92), (0.8, 1), (0.2, 1), (rng.uniform(0, 0.3), 0.92)])
-    skin = cloth(photos, rng, h, w) if colour is None else np.resize(colour.mean((0, 1)), (h, w, 3))
+    flat = None if colour is None else np.resize(colour.mean((0, 1)), (h, w, 3))
+    skin = np.asarray(cloth(photos, rng, h, w) if flat is None else flat, np.float32)
     skin = skin * (1 + 0.06 * noise_field(rng, max(h, w), 8)[:h, :w, None])
     end = int(h * rng.uniform(0.75, 0.95))
     skin[end:] = rng.uniform(10, 220) * np.clip(rng.normal(1, 0.15, 3), 0.5, 1.5)
@@ -191,7 +192,8 @@ def vehicle(photos: list[Photo], rng: np.random.Generator, long: int = 180) -> l
         _poly(glass, [(x0, 0.1), (x1, 0.1), (x1 + 0.01, waist), (x0 - 0.01, waist)])
     pane = rng.uniform(10, 120) * np.array([0.9, 1.0, 1.1])
     blend = glass[..., None].astype(np.float32) / 255
-    colour = colour * (1 - blend) + blend * (pane + np.linspace(0, 80, w)[None, :, None])
+    reflection = pane + np.linspace(0, 80, w)[None, :, None]
+    colour = np.asarray(colour * (1 - blend) + blend * reflection, np.float32)
     if rng.random() < 0.5:
         y = int(h * rng.uniform(waist + 0.05, 0.75))
         colour[y : y + max(2, h // 12)] = rng.uniform(10, 245, 3)

@@ -16,19 +16,22 @@ Points: TypeAlias = list[tuple[float, float, int]]
 
 Bool = NDArray[np.bool_]
 
-KINDS = ("click", "box", "clicks", "box+click")
+KINDS = ("click", "box", "clicks", "box+click", "loose")
 
 
 def simulate(mask: Bool, kind: str, rng: np.random.Generator) -> Points:
     """Prompt of one kind for a non-empty mask (S, S).
 
     "click": one point on the object, mostly well inside. "box": corners off by up to a tenth of its size. "clicks": two
-    to five, about a third of them negative and close by. "box+click": both.
+    to five, about a third of them negative and close by. "box+click": both. "loose": a careless box, up to a quarter
+    too large on each side.
     """
     if kind == "click":
         return [_inside(mask, rng)]
     if kind == "box":
         return _box(mask, rng)
+    if kind == "loose":
+        return _box(mask, rng, loose=True)
     if kind == "box+click":
         return [*_box(mask, rng), _inside(mask, rng)]
     if kind == "clicks":
@@ -97,10 +100,12 @@ def _extent(mask: Bool) -> tuple[float, float, float, float]:
     return float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1)
 
 
-def _box(mask: Bool, rng: np.random.Generator) -> Points:
+def _box(mask: Bool, rng: np.random.Generator, loose: bool = False) -> Points:
     x0, y0, x1, y1 = _extent(mask)
     w, h = x1 - x0, y1 - y0
     dx, dy = np.clip(rng.normal(0, 0.04, (2, 2)), -0.1, 0.1)
+    if loose:
+        dx, dy = rng.uniform(-0.03, 0.25, (2, 2)) * (-1, 1)
     side_y, side_x = mask.shape
     xs = np.clip([x0 + dx[0] * w, x1 + dx[1] * w], 0, side_x)
     ys = np.clip([y0 + dy[0] * h, y1 + dy[1] * h], 0, side_y)

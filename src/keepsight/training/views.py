@@ -233,14 +233,14 @@ class _Scene:
             twin = _recolour(self.principal_body, rng)
             other = side * float(np.exp(rng.normal(0, 0.15)))
             style = rng.random()
-            t = np.arange(self.length)[:, None]
+            steps = np.arange(self.length)[:, None]
             if style < 0.45:  # comes in from outside to the object's neighbourhood
                 goal = centre[-1] + _direction(rng) * rng.uniform(0.35, 1.0) * (side + other) / 2
                 late = rng.uniform(0.3, 0.9) * self.length
-                path = goal + _direction(rng) * size * 0.9 * np.clip((late - t) / rng.uniform(2, 6), 0, 1.5)
+                path = goal + _direction(rng) * size * 0.9 * np.clip((late - steps) / rng.uniform(2, 6), 0, 1.5)
             elif style < 0.75:  # crosses the object's way
                 middle = rng.uniform(0.25, 0.8) * self.length
-                path = centre + _direction(rng) * side * rng.uniform(0.1, 0.6) * (t - middle)
+                path = centre + _direction(rng) * side * rng.uniform(0.1, 0.6) * (steps - middle)
             else:  # is there from the start
                 path = self._path(other, centre[0] + _direction(rng) * rng.uniform(0.5, 1.4) * (side + other) / 2, 0.05)
             self._insert(twin, other, path)

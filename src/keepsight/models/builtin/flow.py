@@ -38,6 +38,7 @@ def backward_flow(current: U8, previous: U8, placement: Sequence[float] | None =
         (S/4, S/4, 2) x, y in cells of that grid. About 1.5 ms on one core at S = 256.
     """
     size = current.shape[0]
+    current, previous = np.ascontiguousarray(current), np.ascontiguousarray(previous)
     if placement is not None:
         sx, sy, dx, dy = placement
         # Pixel centres: p' = s * (p + .5) + d * S - .5.
@@ -47,7 +48,7 @@ def backward_flow(current: U8, previous: U8, placement: Sequence[float] | None =
             np.uint8,
         )
     # DIS (Kroeger et al., 2016) holds buffers that are no thread's own: one for each call, at 20 microseconds.
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(current, previous, None)  # type: ignore[call-overload]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(current, previous, None)  # type: ignore[attr-defined]
     return np.asarray(cv2.resize(flow, (size // 4, size // 4), interpolation=cv2.INTER_AREA) * np.float32(0.25))
 
 

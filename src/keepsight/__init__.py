@@ -32,9 +32,11 @@ _HOMES = {
     "StoreError": "keepsight.core",
     "TrackedObject": "keepsight.core",
     "Project": "keepsight.store",
+    "SAM2": "keepsight.memory",
 }
 
 __all__ = [
+    "SAM2",
     "Compatibility",
     "EngineOptions",
     "Frame",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         StoreError,
         TrackedObject,
     )
+    from keepsight.memory import SAM2
     from keepsight.store import Project
     from keepsight.tracking import Compatibility, EngineOptions, Session, Tracker, load
     from keepsight.video import open_video

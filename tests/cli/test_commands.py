@@ -125,3 +125,24 @@ def test_ctrl_c_in_a_real_process_and_the_line_it_prints_goes_on(studio: Path, t
     assert line == f"keepsight segment {studio / 'clip.mp4'} --out '{out}' --resume"
     assert run(["segment", str(studio / "clip.mp4"), "--out", str(out), "--resume", *quick]) == 0
     assert len(list((out / "masks").glob("*.png"))) == 36
+
+
+def test_policies_are_explained_with_their_options(capfd: pytest.CaptureFixture[str]) -> None:
+    from keepsight.memory import POLICIES
+
+    assert run(["policies"]) == 0
+    printed = capfd.readouterr().out
+    assert max(len(line.rstrip()) for line in printed.splitlines()) <= 100
+    for name, settings in POLICIES.items():
+        section = printed[printed.index(f"{name}  ({settings.title})") :].split("\n\n")[0]
+        words = " ".join(section.split())
+        for text in (settings.summary.idea, settings.summary.choose, settings.summary.cost, settings.summary.paper):
+            assert " ".join(text.split()) in words
+        for option in settings.describe():
+            assert re.search(
+                rf"^  {option.name} +{re.escape(option.default)} +{re.escape(option.range)} ", section, re.M
+            )
+    assert run(["policies", "sam2"]) == 0
+    assert capfd.readouterr().out.startswith("sam2  (SAM 2)\n")
+    assert run(["policies", "sam3000"]) == 2
+    assert "There is no memory policy 'sam3000'. There are: sam2" in capfd.readouterr().err

@@ -14,6 +14,7 @@ from keepsight.memory import (
     ObjectMemory,
     ReferenceRules,
     Role,
+    SAM2Policy,
     Step,
     policy_factory,
     select_conditioning,
@@ -37,7 +38,7 @@ def bank(conditioning, tracked) -> ObjectMemory:
     return made
 
 
-def slots(policy: SAM2, step: Step, memory: ObjectMemory) -> dict[int, list[int]]:
+def slots(policy: SAM2Policy, step: Step, memory: ObjectMemory) -> dict[int, list[int]]:
     """Frames read by slot code."""
     found: dict[int, list[int]] = {}
     for read in policy.select_memory(step, memory, 0).spatial:
@@ -75,7 +76,7 @@ FORWARD_BY_5 = {
 
 @pytest.mark.parametrize(("stride", "table"), [(1, FORWARD), (5, FORWARD_BY_5)])
 def test_slot_table(stride, table):
-    policy = SAM2(LIMITS, stride=stride)
+    policy = SAM2Policy(LIMITS, settings=SAM2(stride=stride))
     for frame, expected in table.items():
         memory = bank([0, 4], range(frame))
         assert slots(policy, Step(frame, False, 100), memory) == expected, frame
@@ -84,7 +85,7 @@ def test_slot_table(stride, table):
 @pytest.mark.parametrize(("stride", "table"), [(1, FORWARD), (5, FORWARD_BY_5)])
 def test_slot_table_in_reverse_is_its_mirror(stride, table):
     last = 100  # a multiple of 5, so that the grid of five frames mirrors onto itself
-    policy = SAM2(LIMITS, stride=stride)
+    policy = SAM2Policy(LIMITS, settings=SAM2(stride=stride))
     for frame, expected in table.items():
         memory = bank([last, last - 4], range(last - frame + 1, last))
         mirrored = {code: [last - f for f in frames] for code, frames in expected.items()}
@@ -93,7 +94,7 @@ def test_slot_table_in_reverse_is_its_mirror(stride, table):
 
 def test_a_far_grid_of_five():
     memory = bank([0], range(1, 41))
-    assert slots(SAM2(LIMITS, stride=5), Step(41, False, 100), memory) == {
+    assert slots(SAM2Policy(LIMITS, settings=SAM2(stride=5)), Step(41, False, 100), memory) == {
         CODE: [0],
         0: [40],
         1: [35],
@@ -106,20 +107,20 @@ def test_a_far_grid_of_five():
 
 def test_empty_slots_keep_their_code():
     memory = bank([0], [10, 12, 15])
-    assert slots(SAM2(LIMITS), Step(16, False, 100), memory) == {CODE: [0], 0: [15], 3: [12], 5: [10]}
+    assert slots(SAM2Policy(LIMITS), Step(16, False, 100), memory) == {CODE: [0], 0: [15], 3: [12], 5: [10]}
 
 
 def test_a_run_with_a_stride_counts_in_steps():
     memory = bank([0], range(3, 60, 3))
     step = Step(60, False, 200, stride=3)
-    policy = SAM2(LIMITS)
+    policy = SAM2Policy(LIMITS)
     assert slots(policy, step, memory) == {CODE: [0], **{k: [57 - 3 * k] for k in range(6)}}
     pointers = {read.record.frame: read.position for read in policy.select_memory(step, memory, 0).pointers}
     assert pointers == {0: 20, **{60 - 3 * d: d for d in range(1, 16)}}
 
 
 def test_unselected_conditioning_frames_fill_recent_slots():
-    policy = SAM2(LIMITS, max_conditioning=2)
+    policy = SAM2Policy(LIMITS, settings=SAM2(max_conditioning=2))
     memory = bank([0, 7, 9], range(1, 10))
     step = Step(10, False, 100)
     assert slots(policy, step, memory) == {CODE: [9, 7], 1: [8], 3: [6], 4: [5], 5: [4]}
@@ -181,16 +182,16 @@ def _pointers(policy, step, memory):
 
 def test_pointers_are_distances_and_only_of_the_past():
     memory = bank([0, 50], range(1, 30))
-    forward = _pointers(SAM2(LIMITS), Step(30, False, 100), memory)
+    forward = _pointers(SAM2Policy(LIMITS), Step(30, False, 100), memory)
     assert forward == [(0, 30)] + [(30 - d, d) for d in range(1, 16)]
-    backward = _pointers(SAM2(LIMITS), Step(10, True, 100), memory)
+    backward = _pointers(SAM2Policy(LIMITS), Step(10, True, 100), memory)
     assert backward == [(50, 40)] + [(10 + d, d) for d in range(1, 16)]
 
 
 @pytest.mark.parametrize(("frame_count", "budget"), [(1, 1), (2, 2), (5, 5), (16, 16), (17, 16), (None, 16)])
 def test_the_budget_of_short_clips_and_streams(frame_count, budget):
     last = 4 if frame_count is None else frame_count - 1
-    policy = SAM2(LIMITS)
+    policy = SAM2Policy(LIMITS)
     step = Step(last, False, frame_count)
     assert policy.pointer_budget(step) == budget
     recent = [(last - d, d) for d in range(1, min(last, budget))]
@@ -200,15 +201,15 @@ def test_the_budget_of_short_clips_and_streams(frame_count, budget):
 def test_pointers_of_unselected_conditioning_frames():
     memory = bank([0, 7, 9], range(1, 10))
     step = Step(10, False, 100)
-    meta = _pointers(SAM2(LIMITS, max_conditioning=1), step, memory)
+    meta = _pointers(SAM2Policy(LIMITS, settings=SAM2(max_conditioning=1)), step, memory)
     assert meta == [(9, 1), (8, 2), (7, 3), *[(10 - d, d) for d in range(4, 11)]]
     rules = ReferenceRules(pointers_of_unselected=True, unselected_fill_pointers=False)
-    transformers = _pointers(SAM2(LIMITS, rules, max_conditioning=1), step, memory)
+    transformers = _pointers(SAM2Policy(LIMITS, rules, SAM2(max_conditioning=1)), step, memory)
     assert sorted(transformers) == sorted([(0, 10), (7, 3), (9, 1), (8, 2), *[(10 - d, d) for d in range(4, 10)]])
 
 
 def test_a_backbone_without_pointers_reads_none():
-    assert _pointers(SAM2(MemoryLimits(7, 0)), Step(5, False, 9), bank([0], range(1, 5))) == []
+    assert _pointers(SAM2Policy(MemoryLimits(7, 0)), Step(5, False, 9), bank([0], range(1, 5))) == []
 
 
 # -- forgetting ------------------------------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ def _reads(policy, step, memory):
 )
 def test_eviction_takes_nothing_that_is_read_again(prompts, length, memory_stride, run_stride, limit, turn, pointers):
     """Two banks follow the same frames, one of them evicting: they read the same onward and after turning at a prompt."""
-    policy = SAM2(MemoryLimits(7, pointers), stride=memory_stride, max_conditioning=limit)
+    policy = SAM2Policy(MemoryLimits(7, pointers), settings=SAM2(stride=memory_stride, max_conditioning=limit))
     kept, lean = bank(prompts, []), bank(prompts, [])
     count = 400
 
@@ -259,7 +260,7 @@ def test_eviction_takes_nothing_that_is_read_again(prompts, length, memory_strid
 
 @pytest.mark.parametrize("memory_stride", [1, 5])
 def test_the_bank_does_not_grow(memory_stride):
-    policy = SAM2(LIMITS, stride=memory_stride)
+    policy = SAM2Policy(LIMITS, settings=SAM2(stride=memory_stride))
     memory = bank([0, 40], [])
     sizes, spatial = [], []
     for frame in range(1, 2000):
@@ -279,11 +280,11 @@ def test_the_bank_does_not_grow(memory_stride):
 # -- by name ---------------------------------------------------------------------------------------------------------
 def test_policies_by_name():
     made = policy_factory("sam2", {"stride": 4})(LIMITS, ReferenceRules())
-    assert isinstance(made, SAM2)
+    assert isinstance(made, SAM2Policy)
     assert made.stride == 4
     with pytest.raises(InputError, match="Did you mean 'sam2'"):
         policy_factory("sma2")
-    with pytest.raises(InputError, match="no option 'strides'; it has: max_conditioning, stride"):
+    with pytest.raises(InputError, match="no option 'strides'; it has: stride, max_conditioning"):
         policy_factory("sam2", {"strides": 4})
-    with pytest.raises(InputError, match="stride must be 1 or more"):
+    with pytest.raises(InputError, match=r"^sam2: stride must be 1 or more, got 0.$"):
         policy_factory("sam2", {"stride": 0})(LIMITS, ReferenceRules())

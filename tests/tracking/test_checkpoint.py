@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tiny_models
 from keepsight.core import InputError, StoreError
-from keepsight.memory import SAM2, FrameRecord
+from keepsight.memory import FrameRecord, SAM2Policy
 from keepsight.models.sam2.hf_video import HFVideoBackbone
 from keepsight.tracking import Compatibility, EngineOptions, Tracker, checkpoint
 from reference import PixelBackbone, Run, Said, disc, indexed_video, say
@@ -22,7 +22,7 @@ SCRIPT = [
 ]
 
 
-class LooksBack(SAM2):
+class LooksBack(SAM2Policy):
     """Keeps the chain of records and revises the first ones at the end, from records that the bank no longer holds."""
 
     name = "looks-back"

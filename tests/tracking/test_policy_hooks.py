@@ -11,11 +11,11 @@ import torch
 import tiny_models
 from keepsight.core import Source
 from keepsight.memory import (
-    SAM2,
     Policy,
     ProposedPrompts,
     Role,
     RoleChange,
+    SAM2Policy,
     Survivor,
     WritePlan,
 )
@@ -79,7 +79,7 @@ def test_every_hook_is_asked_in_the_stated_order(model, clip):
     calls = []
 
     def listening(name):
-        original = getattr(SAM2, name)
+        original = getattr(SAM2Policy, name)
 
         def hook(self, *args):
             calls.append((name, args[0].frame if name not in ("reset", "finalize") else None))
@@ -87,7 +87,7 @@ def test_every_hook_is_asked_in_the_stated_order(model, clip):
 
         return hook
 
-    odd = type("Listening", (SAM2,), {"name": "listening", **{name: listening(name) for name in HOOKS}})
+    odd = type("Listening", (SAM2Policy,), {"name": "listening", **{name: listening(name) for name in HOOKS}})
     session, _, shown, _ = run(model, clip, odd)
     assert session.finalize() == []
     assert {name for name, _ in calls} == HOOKS
@@ -113,7 +113,7 @@ def test_every_hook_is_asked_in_the_stated_order(model, clip):
     assert public - HOOKS == {"state", "restore"}
 
 
-class Branches(SAM2):
+class Branches(SAM2Policy):
     """Two hypotheses that follow different candidates, each reading its own past; the second is shown from frame 5 on."""
 
     name = "branches"
@@ -162,7 +162,7 @@ def test_hypotheses_diverge_and_survive(model, clip):
 
 
 def modulated(**changes):
-    class Modulated(SAM2):
+    class Modulated(SAM2Policy):
         name = "modulated"
 
         def modulate(self, step, selection):
@@ -189,7 +189,7 @@ def test_pointer_positions_and_scales(model, clip):
     plain = run(model, clip, "sam2")[2]
     for changes in ({"position": 12}, {"key_scale": 0.5}):
 
-        class Pointers(SAM2):
+        class Pointers(SAM2Policy):
             name = "pointers"
 
             def modulate(self, step, selection, changes=changes):
@@ -200,7 +200,7 @@ def test_pointer_positions_and_scales(model, clip):
 
 @pytest.mark.parametrize("force", [True, False])
 def test_proposed_prompts(model, clip, force):
-    class Guided(SAM2):
+    class Guided(SAM2Policy):
         name = "guided"
 
         def propose_prompts(self, step, bank, hypothesis, picture):
@@ -219,7 +219,7 @@ def test_proposed_prompts(model, clip, force):
 
 
 def test_write_plans(model, clip):
-    class Picky(SAM2):
+    class Picky(SAM2Policy):
         name = "picky"
 
         def write_plan(self, step, survivors, candidates):
@@ -243,7 +243,7 @@ def test_write_plans(model, clip):
 
 @pytest.mark.parametrize("reencode", [True, False])
 def test_promotion_and_demotion(model, clip, reencode):
-    class Anchors(SAM2):
+    class Anchors(SAM2Policy):
         name = "anchors"
 
         def role_changes(self, step, bank):
@@ -264,7 +264,7 @@ def test_promotion_and_demotion(model, clip, reencode):
 def test_an_anchor_is_read_as_a_conditioning_frame(model, clip):
     codes = {}
 
-    class Anchors(SAM2):
+    class Anchors(SAM2Policy):
         name = "anchors"
 
         def modulate(self, step, selection):
@@ -279,7 +279,7 @@ def test_an_anchor_is_read_as_a_conditioning_frame(model, clip):
 
 
 def test_only_the_current_frame_can_be_written_anew(model, clip):
-    class Late(SAM2):
+    class Late(SAM2Policy):
         name = "late"
 
         def role_changes(self, step, bank):
@@ -296,7 +296,7 @@ def test_presence_threshold(clip):
     with torch.no_grad():
         head.weight.zero_()
         head.bias.fill_(-0.5)
-    patient = type("Patient", (SAM2,), {"name": "patient", "mask_presence_threshold": -1.0})
+    patient = type("Patient", (SAM2Policy,), {"name": "patient", "mask_presence_threshold": -1.0})
     absent, present = (run(model, clip, policy) for policy in ("sam2", patient))
     assert all(bool((absent[2][frame] == -1024).all()) for frame in range(1, FRAMES))
     assert not any(bool((present[2][frame] == -1024).all()) for frame in range(1, FRAMES))
@@ -329,7 +329,7 @@ def test_finalize_revises_what_was_shown(model, clip):
 def test_group_scores_couple_the_objects_of_a_frame():
     """A policy may score a frame over all its objects; every record then carries the group's score."""
 
-    class Group(SAM2):
+    class Group(SAM2Policy):
         name = "group"
 
         @classmethod
@@ -339,7 +339,7 @@ def test_group_scores_couple_the_objects_of_a_frame():
     model = tiny_models.sam2(SIZE)
     clip = tiny_models.video(4, SIZE)
     marks = {}
-    for policy in (SAM2, Group):
+    for policy in (SAM2Policy, Group):
         tracker = Tracker(PixelBackbone(model, clip), policy, options())
         session = tracker.open(indexed_video(4, SIZE))
         say(session, Said(1, 0, points=[(20, 30)]))
@@ -348,6 +348,6 @@ def test_group_scores_couple_the_objects_of_a_frame():
         records = [track.bank.at(3) for track in session._set.tracks.values()]
         marks[policy] = [record.marks["frame_score"] for record in records]
         best = [max(0.0, 2 / (1 + np.exp(-r.object_score)) - 1) * r.iou for r in records]
-        if policy is SAM2:
+        if policy is SAM2Policy:
             assert marks[policy] == pytest.approx(best)
-    assert marks[Group][0] == marks[Group][1] != marks[SAM2][0]
+    assert marks[Group][0] == marks[Group][1] != marks[SAM2Policy][0]

@@ -3,7 +3,6 @@
 from keepsight.memory.policy import (
     Candidates,
     MemoryLimits,
-    Option,
     Picture,
     PointerRead,
     Policy,
@@ -20,7 +19,8 @@ from keepsight.memory.policy import (
 )
 from keepsight.memory.records import FrameRecord, ObjectMemory, Role
 from keepsight.memory.registry import POLICIES, PolicyFactory, policy_factory
-from keepsight.memory.sam2 import SAM2, select_conditioning
+from keepsight.memory.sam2 import SAM2, SAM2Policy, select_conditioning
+from keepsight.memory.settings import Option, PolicySettings, Summary, option
 
 __all__ = [
     "POLICIES",
@@ -34,16 +34,20 @@ __all__ = [
     "PointerRead",
     "Policy",
     "PolicyFactory",
+    "PolicySettings",
     "ProposedPrompts",
     "ReferenceRules",
     "Role",
     "RoleChange",
+    "SAM2Policy",
     "Selection",
     "SpatialRead",
     "Step",
+    "Summary",
     "Survivor",
     "WritePlan",
     "best_candidate",
+    "option",
     "policy_factory",
     "select_conditioning",
     "with_scales",

@@ -14,13 +14,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keepsight.core import Box, Region, mask_box
 from keepsight.memory.records import FrameRecord, ObjectMemory, Role
+
+if TYPE_CHECKING:
+    from keepsight.memory.settings import PolicySettings
 
 
 @dataclass(frozen=True)
@@ -211,36 +214,35 @@ class RoleChange:
     reencode: bool = False
 
 
-@dataclass(frozen=True)
-class Option:
-    """One parameter of a policy, for people: default, meaning, and what turning it up does."""
-
-    name: str
-    default: Any
-    meaning: str
-
-
 class Policy(ABC):
     """Decides what one object remembers and which mask to trust. One instance belongs to one object of one session.
 
     Class attributes:
         name: what a person types.
-        summary: a few lines for people: the idea, when to choose it, what it costs, the paper.
-        options: its parameters.
+        settings_type: its parameters; ``None`` for a policy without. Set by the settings class that names the policy, and
+            inherited. What else people want to know about a policy stands there too.
         needs_motion: whether ``propose_prompts`` asks for the frame's motion.
         mask_presence_threshold: masks and pointers are kept where the object score is above it (the absent embedding
             in memory always uses 0).
+
+    Args:
+        limits: what the backbone's weights were trained to read.
+        rules: where published implementations differ; default: Meta's.
+        settings: of ``settings_type``; default: its defaults.
     """
 
     name: ClassVar[str]
-    summary: ClassVar[str]
-    options: ClassVar[tuple[Option, ...]] = ()
+    settings_type: ClassVar[type[PolicySettings] | None] = None
     needs_motion: ClassVar[bool] = False
     mask_presence_threshold: float = 0.0
 
-    def __init__(self, limits: MemoryLimits, rules: ReferenceRules | None = None) -> None:
+    def __init__(
+        self, limits: MemoryLimits, rules: ReferenceRules | None = None, settings: PolicySettings | None = None
+    ) -> None:
         self.limits = limits
         self.rules = rules or ReferenceRules()
+        # Any: a policy declares the settings that it has.
+        self.settings: Any = settings if settings is not None or self.settings_type is None else self.settings_type()
 
     # -- life of the object ------------------------------------------------------------------------------------------
     def reset(self, prompt: FrameRecord) -> None:

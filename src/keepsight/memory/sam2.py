@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from keepsight.memory.policy import (
     Candidates,
     MemoryLimits,
-    Option,
     PointerRead,
     Policy,
     ReferenceRules,
@@ -18,6 +18,7 @@ from keepsight.memory.policy import (
     best_candidate,
 )
 from keepsight.memory.records import FrameRecord, ObjectMemory
+from keepsight.memory.settings import PolicySettings, Summary, option
 
 
 def select_conditioning(
@@ -45,33 +46,19 @@ def select_conditioning(
     return selected, {t: record for t, record in conditioning.items() if t not in selected}
 
 
-class SAM2(Policy):
+class SAM2Policy(Policy):
     """Recent-6 (Ravi et al. 2024, section 4; memory_attention of the released predictor)."""
 
     name = "sam2"
-    summary = (
-        "SAM 2's own rule: the prompted frames and the six frames before this one; the candidate with the highest IoU "
-        "estimate wins. The cheapest policy and the baseline of all others; choose another when objects hide for long "
-        "or look-alikes cross. Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024."
-    )
-    options = (
-        Option("stride", 1, "frames between two recent memories; up: reaches further back, sees fewer recent changes"),
-        Option("max_conditioning", None, "prompted frames read at most, nearest first; up: slower, more loyal to them"),
-    )
+    settings: SAM2
 
     def __init__(
-        self,
-        limits: MemoryLimits,
-        rules: ReferenceRules | None = None,
-        *,
-        stride: int = 1,
-        max_conditioning: int | None = None,
+        self, limits: MemoryLimits, rules: ReferenceRules | None = None, settings: PolicySettings | None = None
     ) -> None:
-        super().__init__(limits, rules)
-        if stride < 1:
-            raise ValueError("stride must be 1 or more")
-        self.stride = stride
-        self.max_conditioning = limits.max_conditioning if max_conditioning is None else max_conditioning
+        super().__init__(limits, rules, settings)
+        self.stride = self.settings.stride
+        given = self.settings.max_conditioning
+        self.max_conditioning = limits.max_conditioning if given is None else given
 
     def recent_frames(self, step: Step) -> list[tuple[int, int]]:
         """``(slot code, frame)`` of the recent slots, oldest first.
@@ -150,3 +137,32 @@ class SAM2(Policy):
             elif nearest > spatial_reach:
                 for record in bank.tracked[frame]:
                     record.forget_spatial()
+
+
+@dataclass(frozen=True)
+class SAM2(PolicySettings):
+    """Parameters of :class:`SAM2Policy`; defaults are those of the released SAM 2.1 predictor."""
+
+    policy = SAM2Policy
+    title = "SAM 2"
+    summary = Summary(
+        idea="Remembers the prompted frames and the six frames before this one; of the masks on offer, the one with the "
+        "highest IoU estimate wins.",
+        choose="First. It is the cheapest policy and the baseline of all others; take another one when objects hide for "
+        "long, leave and come back, or look-alikes cross.",
+        cost="The baseline: one unit evaluation a frame and object.",
+        paper="Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024.",
+    )
+
+    stride: int = option(
+        1,
+        "frames between two recent memories; the previous frame is always read",
+        effect="reaches further back, sees fewer of the latest changes",
+        low=1,
+    )
+    max_conditioning: int | None = option(
+        None,
+        "prompted frames read at most, nearest first; -1: all; none: as the model was trained",
+        effect="more loyal to what was prompted, slower",
+        low=-1,
+    )

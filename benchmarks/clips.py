@@ -103,7 +103,6 @@ class _Actor:
         centres: (T, 2) in px of the frame.
         scales, angles, stretches: (T,); scale 1 is the sprite's own size, stretch acts on its width before the turn.
         bend: amplitude in px, waves per px, phase a frame: rows of the sprite swing.
-        anchored: the motion of the camera is already in `centres`.
     """
 
     sprite: U8
@@ -165,7 +164,13 @@ class HdClip(IndexedSource):
         seed: the clip is a function of it (and of the pictures).
         classes: indices into `SIZE_CLASSES`, one a target.
         length: frames; None draws 30 to 60.
-        width, height: of the frames in px.
+
+    Attributes:
+        targets: what is to be followed.
+        first: the frame to point at it.
+
+    Raises:
+        ValueError: no scene with these pictures and this seed has all targets in view on the first frame.
     """
 
     def __init__(
@@ -177,6 +182,7 @@ class HdClip(IndexedSource):
     ) -> None:
         self.seed, self.name = seed, f"clip{seed}"
         self.width, self.height, self._fps, self.warnings = WIDTH, HEIGHT, 25.0, []
+        self.first = 0  # where prompts are given
         self.targets: list[Target] = []
         self._jpegs: dict[int, U8] = {}
         self._masks: dict[int, dict[int, Mask]] = {}
@@ -199,6 +205,9 @@ class HdClip(IndexedSource):
         self._render(index)
         rgb = cv2.cvtColor(cv2.imdecode(self._jpegs[index], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         return Frame(index, index / self._fps, np.asarray(rgb, np.uint8))
+
+    def has_truth(self, index: int) -> bool:
+        return 0 <= index < self._count
 
     def truth(self, index: int, number: int) -> Mask:
         """Visible pixels of object `number` (a target or a twin); empty while it is hidden or outside."""
@@ -231,7 +240,9 @@ class HdClip(IndexedSource):
         scene = self._scene
         x, y, zoom = scene.cameras[t]
         view = np.array([[zoom, 0, WIDTH / 2 - zoom * x], [0, zoom, HEIGHT / 2 - zoom * y]])
-        canvas = cv2.warpAffine(scene.world, view, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        canvas = cv2.warpAffine(
+            scene.world, view, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        )
         speed = (scene.cameras[t] - scene.cameras[max(t - 1, 0)])[:2]
         canvas = _smear(canvas, 0.4 * speed)
         labels = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -424,7 +435,11 @@ def _camera(rng: np.random.Generator, length: int) -> F64:
 def _pick(pictures: Pictures, photo: U8, rng: np.random.Generator, side: float) -> U8:
     """A sprite whose larger side is `side` px."""
     if rng.random() < 0.2:
-        return _blob([photo if rng.random() < 0.3 else pictures.photo(int(rng.integers(len(pictures.photos))))], rng, max(24, round(side)))
+        return _blob(
+            [photo if rng.random() < 0.3 else pictures.photo(int(rng.integers(len(pictures.photos))))],
+            rng,
+            max(24, round(side)),
+        )
     for _ in range(60):
         found = pictures.cutout(int(rng.integers(len(pictures.cutouts))))
         if found is None or side > 1.7 * max(found.shape[:2]):
@@ -472,7 +487,9 @@ def _target(
     turn = rng.uniform(0, 2 * np.pi)
     path = step * np.outer(t, [np.cos(turn), np.sin(turn)])
     wave = rng.normal(0, 2.5 * step, 2)
-    path += wave * np.sin(np.outer(t, rng.uniform(0.08, 0.5, 2)) + (phase := rng.uniform(0, 6.3, 2))) - wave * np.sin(phase)
+    path += wave * np.sin(np.outer(t, rng.uniform(0.08, 0.5, 2)) + (phase := rng.uniform(0, 6.3, 2))) - wave * np.sin(
+        phase
+    )
     if event == "crosses":
         other, when = others[int(rng.integers(len(others)))], int(rng.uniform(0.3, 0.65) * length)
         path = np.outer(t / when, other.centres[when] - start)
@@ -538,7 +555,9 @@ def _hideout(
     when = int(rng.uniform(0.35, 0.6) * length)
     side = float(max(target.sprite.shape[:2])) * target.scales[when]
     extent = int(np.clip(side * rng.uniform(1.0, 2.2), 40, 620))
-    sprite = _blob([photo if rng.random() < 0.5 else pictures.photo(int(rng.integers(len(pictures.photos))))], rng, extent)
+    sprite = _blob(
+        [photo if rng.random() < 0.5 else pictures.photo(int(rng.integers(len(pictures.photos))))], rng, extent
+    )
     travelled = np.linalg.norm(target.centres - target.centres[when], axis=1).max()
     if travelled > extent:
         centres, scales = _anchor(target.centres[when], when, cameras)

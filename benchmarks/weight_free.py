@@ -93,8 +93,8 @@ def box_to_mask(rgb: U8, box: tuple[float, float, float, float]) -> Bool:
     image = cv2.cvtColor(window.cut(rgb), cv2.COLOR_RGB2BGR)
     width, height = window.size
     sx, sy = width / window.width, height / window.height
-    x1, y1 = int(round((box[0] - window.x) * sx)), int(round((box[1] - window.y) * sy))
-    x2, y2 = int(round((box[2] - window.x) * sx)), int(round((box[3] - window.y) * sy))
+    x1, y1 = round((box[0] - window.x) * sx), round((box[1] - window.y) * sy)
+    x2, y2 = round((box[2] - window.x) * sx), round((box[3] - window.y) * sy)
     x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(max(x2, x1 + 2), width), min(max(y2, y1 + 2), height)
     inside = np.zeros((height, width), bool)
     inside[y1:y2, x1:x2] = True
@@ -120,14 +120,14 @@ class WeightFreeTracker:
 
     Args:
         flow: preset of the dense inverse search, `cv2.DISOPTICAL_FLOW_PRESET_*`.
+        graph_cut: GrabCut has the last word in the band along the outline on every frame.
     """
 
-    def __init__(self, flow: int = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM) -> None:
+    def __init__(self, flow: int = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, *, graph_cut: bool = True) -> None:
         self._flow = cv2.DISOpticalFlow_create(flow)
+        self._graph_cut = graph_cut
 
-    def start(
-        self, rgb: U8, *, mask: Bool | None = None, box: tuple[float, float, float, float] | None = None
-    ) -> Bool:
+    def start(self, rgb: U8, *, mask: Bool | None = None, box: tuple[float, float, float, float] | None = None) -> Bool:
         """Takes the first frame (H, W, 3) uint8 and a mask (H, W) or a box in px; returns the mask that it begins with.
 
         Raises:
@@ -194,7 +194,9 @@ class WeightFreeTracker:
             self._object = 0.96 * self._object + 0.04 * _histogram(now, sure if sure.any() else found)
             if area > 0.8 * self._area:
                 self._remember_look(rgb, mask)
-        self._ground = 0.8 * self._ground + 0.2 * _histogram(now, ~(cv2.dilate(found.astype(np.uint8), np.ones((5, 5))) > 0))
+        self._ground = 0.8 * self._ground + 0.2 * _histogram(
+            now, ~(cv2.dilate(found.astype(np.uint8), np.ones((5, 5))) > 0)
+        )
         return mask
 
     def _carry(self, before: U8, now: U8, soft: F32) -> tuple[F32, F32]:
@@ -227,12 +229,12 @@ class WeightFreeTracker:
         height = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3)
         signed = np.where(inside, depth, -height) / band
         # What the flow says counts for less where it does not agree with itself.
-        belief = signed * (0.35 + 0.65 * trust) + 2.2 * (likely - 0.5)
+        belief = signed * (0.35 + 0.65 * trust) + 3.5 * (likely - 0.5)
         labels = np.where(belief > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
         labels[(signed > 1.2) & ((trust > 0.3) | (likely > 0.3)) & (likely > 0.08)] = cv2.GC_FGD
         labels[(signed < -1.2) | (likely < 0.02) & (signed < 0.5)] = cv2.GC_BGD
         front = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-        if front.sum() < 12 or (~front).sum() < 12:
+        if not self._graph_cut or front.sum() < 12 or (~front).sum() < 12:
             return front
         try:
             cv2.setRNGSeed(0)

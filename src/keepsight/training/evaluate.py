@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,25 @@ from keepsight.models.builtin.network import BuiltinNetwork
 from keepsight.models.builtin.weights import load_network
 from keepsight.training import prompts
 from keepsight.training.clips import Assets, load_assets, make_clip
-from keepsight.training.follow import follow
+from keepsight.training.follow import RECENT, follow
+from keepsight.training.views import make_view_clip
 
 MODES = ("copy", "mask", "box", "click", "click+3")
 SHOWN_FRAMES = (0, 1, 3, 8, 15, 19)
 _FIRST_SEED = 4_000_000_000
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What the network said of its masks, for calibration; one entry for each object and frame, first frames included.
+
+    iou: J of the shown mask with the truth; predicted: IoU head; score: presence logit; present: whether it was there.
+    """
+
+    iou: NDArray[np.float64]
+    predicted: NDArray[np.float32]
+    score: NDArray[np.float32]
+    present: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,7 @@ class Score:
 
     by_frame: NDArray[np.float64]
     presence: float
+    calls: Calls
 
     @property
     def later(self) -> float:
@@ -46,6 +62,9 @@ def evaluate(
     edges: bool = True,
     min_area_px: int = 150,
     plain: bool = False,
+    views: bool = False,
+    flow: bool = True,
+    recent: int = RECENT,
 ) -> dict[str, Score]:
     """Follows up to `objects` objects through each clip; a frame without the object counts 1 if nothing is shown.
 
@@ -60,34 +79,86 @@ def evaluate(
         edges: pull masks to the edges of the picture.
         min_area_px: smaller objects are not prompted.
         plain: clips without hiding places, fences, look-alikes and objects of several parts.
+        views: clips through a view that follows one object (`views.py`), and only that object is prompted.
+        flow: use the flow channel.
+        recent: how many of the last frames are remembered.
 
     Returns:
         A score for every mode.
     """
     found: dict[str, list[NDArray[np.float64]]] = {mode: [] for mode in modes}
-    calls: dict[str, list[float]] = {mode: [] for mode in modes}
+    calls: dict[str, list[Calls]] = {mode: [] for mode in modes}
     for seed in range(_FIRST_SEED, _FIRST_SEED + clips):
-        clip = make_clip(assets, seed, length, network.image_size, plain=plain)
-        counts = np.bincount(clip.labels[0].ravel(), minlength=2)
-        numbers = [i for i in np.argsort(-counts[1:]) + 1 if counts[i] >= min_area_px][:objects]
+        frames, labels, seen, numbers = _clip(assets, seed, length, network.image_size, plain, views)
+        counts = np.bincount(labels[0].ravel(), minlength=256)
+        numbers = [i for i in numbers if counts[i] >= min_area_px][:objects]
         if not numbers:
             continue
-        truth = clip.labels[:, None] == np.array(numbers)[None, :, None, None]
+        truth = labels[:, None] == np.array(numbers)[None, :, None, None]
         for mode in modes:
             rng = np.random.default_rng(seed)
             if mode == "copy":
-                masks, presence = np.broadcast_to(truth[:1], truth.shape), np.ones(truth.shape[:2])
+                masks, presence = np.broadcast_to(truth[:1], truth.shape), np.ones(truth.shape[:2], np.float32)
+                predicted = presence
             else:
-                if mode == "mask":
-                    masks, presence, _ = follow(network, clip.frames, truth[0], gate=gate, edges=edges)
-                else:
-                    kind, _, extra = mode.partition("+")
-                    first = [prompts.simulate(m, kind, rng) for m in truth[0]]
-                    masks, presence, _ = follow(network, clip.frames, first, int(extra or 0), truth[0], gate, edges)
+                kind, _, extra = mode.partition("+")
+                first = truth[0] if mode == "mask" else [prompts.simulate(m, kind, rng) for m in truth[0]]
+                masks, presence, predicted = follow(
+                    network,
+                    frames,
+                    first,
+                    int(extra or 0),
+                    truth[0],
+                    gate=gate,
+                    edges=edges,
+                    views=seen,
+                    flow=flow,
+                    recent=recent,
+                )
             union = (masks | truth).sum((2, 3))
-            found[mode].append(np.where(union > 0, (masks & truth).sum((2, 3)) / np.maximum(union, 1), 1.0))
-            calls[mode].append(float(((presence > 0) == truth.any((2, 3))).mean()))
-    return {m: Score(np.concatenate(found[m], 1).mean(1), float(np.mean(calls[m]))) for m in modes if found[m]}
+            iou = np.where(union > 0, (masks & truth).sum((2, 3)) / np.maximum(union, 1), 1.0)
+            found[mode].append(iou)
+            there = truth.any((2, 3))
+            calls[mode].append(Calls(iou.ravel(), predicted.ravel(), presence.ravel(), there.ravel()))
+    return {m: _score(found[m], calls[m]) for m in modes if found[m]}
+
+
+def _score(found: list[NDArray[np.float64]], calls: list[Calls]) -> Score:
+    together = Calls(*(np.concatenate([getattr(c, f.name) for c in calls]) for f in fields(Calls)))
+    right = (together.score > 0) == together.present
+    return Score(np.concatenate(found, 1).mean(1), float(right.mean()), together)
+
+
+def _clip(
+    assets: Assets, seed: int, length: int, size: int, plain: bool, views: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32] | None, list[int]]:
+    """Frames, labels, views, and the objects to prompt, the largest first."""
+    if views:
+        seen = make_view_clip(assets, seed, length, size)
+        return seen.frames, seen.labels, seen.views, [seen.principal]
+    clip = make_clip(assets, seed, length, size, plain=plain)
+    counts = np.bincount(clip.labels[0].ravel(), minlength=2)
+    return clip.frames, clip.labels, None, [int(i) for i in np.argsort(-counts[1:]) + 1]
+
+
+def calibration(calls: Calls, bins: int = 5) -> str:
+    """Markdown: true J and share of frames by predicted IoU (frames with the object, shown), presence by score."""
+    lines = ["| predicted IoU | frames | mean predicted | mean J |", "| --- | --- | --- | --- |"]
+    shown = calls.present & (calls.score > 0)
+    edges = np.linspace(0, 1, bins + 1)
+    for low, high in pairwise(edges):
+        here = shown & (calls.predicted >= low) & (calls.predicted < high + (high == 1))
+        if here.any():
+            said, was = calls.predicted[here].mean(), calls.iou[here].mean()
+            lines.append(f"| {low:.1f} to {high:.1f} | {here.sum()} | {said:.2f} | {was:.2f} |")
+    lines += ["", "| presence score | frames | said to be there | was there |", "| --- | --- | --- | --- |"]
+    marks = (-np.inf, -4.0, -2.0, 0.0, 2.0, 4.0, np.inf)
+    for low, high in pairwise(marks):
+        here = (calls.score >= low) & (calls.score < high)
+        if here.any():
+            said = (1 / (1 + np.exp(-calls.score[here].astype(np.float64)))).mean()
+            lines.append(f"| {low:g} to {high:g} | {here.sum()} | {said:.2f} | {calls.present[here].mean():.2f} |")
+    return "\n".join(lines)
 
 
 def table(scores: dict[str, Score]) -> str:
@@ -112,23 +183,30 @@ def main(arguments: list[str] | None = None, log: Callable[[str], None] = print)
     parser.add_argument("--no-edges", action="store_true", help="masks as decoded, without the edges of the picture")
     parser.add_argument("--min-area", type=int, default=150, help="px at 256 x 256; smaller objects are not prompted")
     parser.add_argument("--plain", action="store_true", help="clips without occluders, look-alikes and glued objects")
+    parser.add_argument("--views", action="store_true", help="clips through a view that follows the object")
+    parser.add_argument("--no-flow", action="store_true", help="without the flow channel")
+    parser.add_argument("--recent", type=int, default=RECENT, help="remembered frames beside the first one")
+    parser.add_argument("--calibration", action="store_true", help="how far the predicted IoU and presence are right")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     network = load_network(options.weights)
     assets = load_assets(options.data, held_out=True)
-    log(
-        table(
-            evaluate(
-                network,
-                assets,
-                options.clips,
-                gate=not options.no_gate,
-                edges=not options.no_edges,
-                min_area_px=options.min_area,
-                plain=options.plain,
-            )
-        )
+    scores = evaluate(
+        network,
+        assets,
+        options.clips,
+        gate=not options.no_gate,
+        edges=not options.no_edges,
+        min_area_px=options.min_area,
+        plain=options.plain,
+        views=options.views,
+        flow=not options.no_flow,
+        recent=options.recent,
     )
+    log(table(scores))
+    if options.calibration:
+        for mode, score in scores.items():
+            log(f"\n{mode}\n\n{calibration(score.calls)}")
 
 
 if __name__ == "__main__":

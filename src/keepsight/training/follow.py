@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keepsight.models.builtin.affinity import gate_prior, values_from_logits
+from keepsight.models.builtin.affinity import gate_prior, values_from_logits, with_flow
+from keepsight.models.builtin.flow import to_grey, warp_previous
 from keepsight.models.builtin.network import BuiltinNetwork, Decoded
 from keepsight.models.builtin.refine import prepare, refine
 from keepsight.training import prompts
+from keepsight.training.views import placement
 
 RECENT = 3
 
@@ -31,6 +33,9 @@ def follow(
     truth: NDArray[np.bool_] | None = None,
     gate: bool = True,
     edges: bool = True,
+    views: NDArray[np.float32] | None = None,
+    flow: bool = True,
+    recent: int = RECENT,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
     """Follows K objects from the first frame on.
 
@@ -42,6 +47,9 @@ def follow(
         truth: (K, S, S) true masks of the first frame; only for `corrections`.
         gate: use the motion gate.
         edges: pull masks to the edges of the picture, as the product does.
+        views: (T, 3) left, top and side of the view that each frame was seen through; None: all the same.
+        flow: use the flow channel.
+        recent: how many of the last frames are remembered.
 
     Returns:
         Masks (T, K, S, S); presence logits (T, K); predicted IoU (T, K).
@@ -53,7 +61,9 @@ def follow(
     quality = np.zeros((length, k), np.float32)
     keys: list[Tensor] = []
     values: list[Tensor] = []
+    grey = to_grey(frames[0])
     for t in range(length):
+        before, grey = grey, to_grey(frames[t])
         pixels = torch.from_numpy(frames[t : t + 1]).permute(0, 3, 1, 2).float()
         features = network.encode_image(pixels.contiguous(memory_format=torch.channels_last))
         if t == 0 and isinstance(first, np.ndarray):
@@ -68,15 +78,23 @@ def follow(
                 clicks: list[prompts.Points] = list(first)
             else:
                 clicks = [[] for _ in range(k)]
-                read = [0, *range(max(1, t - RECENT), t)]
+                read = [0, *range(max(1, t - recent), t)]
                 conditioning = torch.tensor([i == 0 for i in read])
                 v = torch.stack([values[i] for i in read], 1)[None]
                 prior = network.propagate(
-                    features.keys, torch.stack([keys[i] for i in read], 1), v, conditioning
+                    features.keys,
+                    torch.stack([keys[i] for i in read], 1),
+                    v,
+                    conditioning,
+                    placement=_placements(views, read, t),
                 ).flatten(0, 1)
+                where = None if views is None else placement(views, t - 1, t)
+                prior = with_flow(prior, warp_previous(grey, before, values[t - 1], where) if flow else None)
                 if gate:
-                    last = [values[i] for i in range(t - 1, max(-1, t - 1 - RECENT), -1)]
-                    prior = gate_prior(prior, torch.stack(last, 1))
+                    last = list(range(t - 1, max(-1, t - 1 - recent), -1))
+                    moved = _placements(views, last, t)
+                    moved = None if moved is None else moved.expand(k, -1, -1)
+                    prior = gate_prior(prior, torch.stack([values[i] for i in last], 1), placement=moved)
             points, labels = prompts.collate(clicks)
             several = bool((labels >= 0).sum() > k)
             out = network.decode(features, points, labels, prior, multimask=not several)
@@ -95,9 +113,9 @@ def follow(
         presence[t], quality[t] = scores.numpy(), ious.numpy()
         keys.append(features.keys)
         values.append(values_from_logits(logits, scores))
-        if t > RECENT + 1:  # what nobody reads any more
-            keys[t - RECENT - 1] = keys[0]
-            values[t - RECENT - 1] = values[0]
+        if t > recent + 1:  # what nobody reads any more
+            keys[t - recent - 1] = keys[0]
+            values[t - recent - 1] = values[0]
     return masks, presence, quality
 
 
@@ -106,6 +124,11 @@ def best_candidate(out: Decoded) -> tuple[Tensor, Tensor]:
     best = out.ious.argmax(1)
     rows = torch.arange(len(best))
     return out.logits[rows, best], out.ious[rows, best]
+
+
+def _placements(views: NDArray[np.float32] | None, frames: Sequence[int], now: int) -> Tensor | None:
+    """(1, F, 4) placement of the views of some frames in the present one."""
+    return None if views is None else torch.tensor([[placement(views, i, now) for i in frames]])
 
 
 def _upsample(logits: Tensor, size: int) -> Tensor:

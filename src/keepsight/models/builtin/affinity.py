@@ -21,7 +21,8 @@ PRIOR_CHANNELS = 6
 """What was read, and the last mask carried along by optical flow (`with_flow`; where there is none, p once more)."""
 
 _NEG = -1e4
-_ROWS = 128
+_TINY = 1e-30
+_ROWS = 256
 
 
 def values_from_logits(logits: Tensor, object_scores: Tensor | None = None, cells: int = 64) -> Tensor:
@@ -135,19 +136,23 @@ class AffinityMemory(nn.Module):
                 extra = torch.cat((extra[:-1], extra[-1:] + hidden))
             k = torch.cat((k.reshape(c, -1), extra))
             q = torch.cat((query[i] * self.log_scale.exp(), place if cells is None else place[cells[i]]), 1)
-            v = values[i, :, order].permute(1, 3, 4, 0, 2).reshape(frames * h * w, -1)
-            v = torch.cat((v, torch.ones_like(v[:, :1])), 1)
+            v = values[i, :, order].permute(0, 2, 1, 3, 4).reshape(-1, frames * h * w)
+            v = torch.cat((v, torch.ones_like(v[:1])))
             blocks = []
             for rows in q.split(_ROWS):  # a block of the affinity matrix still fits the processor's cache
-                attention = torch.softmax(rows @ k, -1)
-                blocks.append((attention[:, :cut] @ v[:cut], attention[:, cut:] @ v[cut:]))
-            outputs.append((torch.cat([x for x, _ in blocks]), torch.cat([y for _, y in blocks])))
-        cond = torch.stack([a for a, _ in outputs])
-        recent = torch.stack([b for _, b in outputs])
+                # Keys by queries: the products with the few rows of v are several times faster this way round. No
+                # maximum is taken off: |logits| stay below 88 for any sensible scale.
+                weight = (k.T @ rows.T).exp_()
+                blocks.append((v[:, :cut] @ weight[:cut], v[:, cut:] @ weight[cut:]))
+            outputs.append((torch.cat([x for x, _ in blocks], 1), torch.cat([y for _, y in blocks], 1)))
+        cond = torch.stack([a for a, _ in outputs]).transpose(1, 2)
+        recent = torch.stack([b for _, b in outputs]).transpose(1, 2)
         share, rest = cond[..., -1:], recent[..., -1:]
-        p = cond[..., :-1] + recent[..., :-1]
-        p_cond = cond[..., :-1] / share.clamp(min=1e-12) if n_cond else p
-        p_recent = recent[..., :-1] / rest.clamp(min=1e-12) if n_cond < frames else p
+        total = (share + rest).clamp(min=_TINY)
+        p = (cond[..., :-1] + recent[..., :-1]) / total
+        p_cond = cond[..., :-1] / share.clamp(min=_TINY) if n_cond else p
+        p_recent = recent[..., :-1] / rest.clamp(min=_TINY) if n_cond < frames else p
+        share = share / total
         return p, p_cond, p_recent, share.expand_as(p)
 
     def _places(self, h: int, w: int, like: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:

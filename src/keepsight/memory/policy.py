@@ -163,6 +163,8 @@ class Candidates:
         parent: the hypothesis' last record, or ``None``.
         mask: gives candidate ``j`` as boolean ``(h, w)`` at low resolution, absent gate applied; computed on demand.
         region: part of the frame that the masks cover.
+        logits: gives candidate ``j`` as float32 logits ``(h, w)``, absent gate applied, on demand; ``None`` where a host has
+            none to give.
     """
 
     hypothesis: int
@@ -171,6 +173,7 @@ class Candidates:
     parent: FrameRecord | None
     mask: Callable[[int], NDArray[np.bool_]]
     region: Region = Region(0, 0, 1, 1)
+    logits: Callable[[int], NDArray[np.float32]] | None = None
 
     def box(self, candidate: int) -> Box | None:
         """Box of a candidate in px of the frame, ``None`` when it is empty."""
@@ -221,7 +224,7 @@ class Policy(ABC):
         name: what a person types.
         settings_type: its parameters; ``None`` for a policy without. Set by the settings class that names the policy, and
             inherited. What else people want to know about a policy stands there too.
-        needs_motion: whether ``propose_prompts`` asks for the frame's motion.
+        needs_motion: whether ``propose_prompts`` asks for the frame's motion; an instance may say so by its settings.
         mask_presence_threshold: masks and pointers are kept where the object score is above it (the absent embedding
             in memory always uses 0).
 
@@ -233,7 +236,7 @@ class Policy(ABC):
 
     name: ClassVar[str]
     settings_type: ClassVar[type[PolicySettings] | None] = None
-    needs_motion: ClassVar[bool] = False
+    needs_motion: bool = False
     mask_presence_threshold: float = 0.0
 
     def __init__(
@@ -316,6 +319,14 @@ class Policy(ABC):
             qualities: ``(B,)`` best IoU estimate among the candidates.
         """
         return presences * qualities
+
+    @classmethod
+    def regroup(cls, banks: Sequence[ObjectMemory]) -> None:
+        """Scores the frames anew over the objects that are left, after one was removed; nothing where objects are independent.
+
+        Args:
+            banks: of all objects that remain and follow this policy.
+        """
 
 
 def best_candidate(candidates: Sequence[Candidates]) -> Survivor:

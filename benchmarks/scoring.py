@@ -220,7 +220,7 @@ def criteria_table(tracks: Sequence[Track], speeds: dict[int, float] | None = No
                 )
         worst, at = np.inf, 0
         for frame in range(10):
-            gains = paired(tracks, prompt, lambda track, f=frame: track.j[f])
+            gains = paired(tracks, prompt, lambda track, f=frame: track.j[f] if f < len(track.j) else np.nan)
             if gains.size and gains.mean() < worst:
                 worst, at = float(gains.mean()), frame
         if np.isfinite(worst):
@@ -253,10 +253,11 @@ def criteria_table(tracks: Sequence[Track], speeds: dict[int, float] | None = No
 def paired(
     tracks: Sequence[Track], prompt: str, value: Callable[[Track], float], size: int | None = None
 ) -> NDArray[np.float64]:
-    """Differences ours - weight-free, one an object."""
+    """Differences ours - weight-free, one an object; objects for which either has no value are left out."""
     others = {track.key[:2]: track for track in pick(tracks, OTHER, prompt)}
     ours = [t for t in pick(tracks, OURS, prompt) if t.key[:2] in others and size in (None, t.size_class)]
-    return np.array([value(track) - value(others[track.key[:2]]) for track in ours], np.float64)
+    differences = np.array([value(track) - value(others[track.key[:2]]) for track in ours], np.float64)
+    return differences[np.isfinite(differences)]
 
 
 def interval(differences: NDArray[np.float64], rounds: int = 4000, seed: int = 0) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """A short training run on generated clips: it learns, and resumes bit-equal after a kill."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from keepsight.models.builtin.network import BuiltinNetwork
 from keepsight.models.builtin.weights import load_network
+from keepsight.training import builtin as recipe
 from keepsight.training.builtin import set_statistics
 from keepsight.training.cache import ClipCache, chunk_folders, write_chunk, write_chunks
 from keepsight.training.clips import procedural_assets
@@ -122,3 +124,34 @@ def test_the_shipped_weights_beat_showing_the_first_mask_for_ever() -> None:
     assert scores["box"].later > scores["copy"].later
     assert scores["box"].by_frame[0] > 0.5
     assert "| mask |" in table(scores)
+
+
+def test_one_call_runs_both_phases_and_leaves_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[Path | None] = []
+
+    def makers(data: Path, root: Path, weights: Path | None, workers: int) -> list[object]:
+        starts.append(weights)
+        write_chunk(root / "chunk_00000", load_network(weights).backbone, procedural_assets(3), 50, clips=2, length=4)
+        return []
+
+    def network(data: Path, seed: int, log: Callable[[str], None]) -> BuiltinNetwork:
+        made = BuiltinNetwork()
+        made.backbone.load_state_dict(load_network().backbone.state_dict())
+        return made
+
+    monkeypatch.setattr(recipe.sources, "fetch_all", lambda *_: None)
+    monkeypatch.setattr(recipe, "_start_makers", makers)
+    monkeypatch.setattr(recipe, "_FIRST_CHUNKS", 1)
+    monkeypatch.setattr(recipe, "new_network", network)
+    phases = tuple(replace(p, stages=(recipe.Stage("only", 0.0, OPTIONS),)) for p in recipe.PHASES)
+    weights = recipe.train_builtin(
+        tmp_path / "out", data=tmp_path, minutes=0.01, device="cpu", phases=phases, log=lambda _: None
+    )
+    first = tmp_path / "out" / "first" / "weights.safetensors"
+    assert starts == [None, first]
+    assert not (tmp_path / "out" / "second" / "cache").exists()
+    before, after = load_network(first), load_network(weights)
+    assert (weights.parent / "config.json").exists()
+    assert not torch.equal(before.neck.key.weight, after.neck.key.weight)
+    recipe.train_builtin(tmp_path / "out", data=tmp_path, minutes=0.01, phases=phases, log=lambda _: None)
+    assert len(starts) == 2  # both were finished

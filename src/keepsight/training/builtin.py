@@ -28,7 +28,7 @@ from keepsight.training.trainer import Group, Schedule, Trainer
 DEFAULT_MINUTES = 170.0
 _CHUNKS = 100_000
 _FIRST_CHUNKS = 6
-_KEPT_CHUNKS = 300
+_KEPT_CHUNKS = 260
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ def train_builtin(
 
     Args:
         out: folder for checkpoints, the curve and `weights.safetensors`.
-        data: folder for packages and cached features (about 15 GB); may be shared by runs.
+        data: folder for packages and cached features (about 14 GB); may be shared by runs. The second phase needs as
+            much again below `out` while it runs.
         minutes: time for training proper, without fetching; default 170. More time gives better masks.
         device: "auto" (GPU when there is one), "cpu", "cuda".
         workers: processes that make clips beside the training; 0 uses what is cached already.
@@ -141,7 +142,10 @@ def train_builtin(
             continue
         fresh = weights is None
         network = new_network(data, seed, log) if weights is None else load_network(weights).requires_grad_(True)
-        cache_root = data / f"cache_{phase.name}"
+        # Features of the ImageNet backbone serve any run; those of a trained one only the run that it belongs to.
+        cache_root = data / "cache" if fresh else folder / "cache"
+        if not (fresh or resume):
+            shutil.rmtree(cache_root, ignore_errors=True)
         makers = _start_makers(data, cache_root, weights, workers)
         try:
             cache = _first_clips(cache_root, makers)
@@ -152,6 +156,8 @@ def train_builtin(
             for maker in makers:
                 maker.terminate()
         (folder / "finished").touch()
+        if not fresh:
+            shutil.rmtree(cache_root, ignore_errors=True)
     assert weights is not None, "a run needs at least one phase"
     shutil.copyfile(weights, out / "weights.safetensors")
     # With this beside the weights the folder is a model that can be named: `--model FOLDER`.

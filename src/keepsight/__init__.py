@@ -33,10 +33,14 @@ _HOMES = {
     "TrackedObject": "keepsight.core",
     "Project": "keepsight.store",
     "SAM2": "keepsight.memory",
+    "SAM3": "keepsight.memory",
+    "SAM3DMS": "keepsight.memory",
 }
 
 __all__ = [
     "SAM2",
+    "SAM3",
+    "SAM3DMS",
     "Compatibility",
     "EngineOptions",
     "Frame",
@@ -68,7 +72,7 @@ if TYPE_CHECKING:
         StoreError,
         TrackedObject,
     )
-    from keepsight.memory import SAM2
+    from keepsight.memory import SAM2, SAM3, SAM3DMS
     from keepsight.store import Project
     from keepsight.tracking import Compatibility, EngineOptions, Session, Tracker, load
     from keepsight.video import open_video

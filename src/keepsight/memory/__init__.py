@@ -20,11 +20,15 @@ from keepsight.memory.policy import (
 from keepsight.memory.records import FrameRecord, ObjectMemory, Role
 from keepsight.memory.registry import POLICIES, PolicyFactory, policy_factory
 from keepsight.memory.sam2 import SAM2, SAM2Policy, select_conditioning
+from keepsight.memory.sam3 import SAM3, SAM3Policy
+from keepsight.memory.sam3_dms import SAM3DMS, SAM3DMSPolicy
 from keepsight.memory.settings import Option, PolicySettings, Summary, option
 
 __all__ = [
     "POLICIES",
     "SAM2",
+    "SAM3",
+    "SAM3DMS",
     "Candidates",
     "FrameRecord",
     "MemoryLimits",
@@ -40,6 +44,8 @@ __all__ = [
     "Role",
     "RoleChange",
     "SAM2Policy",
+    "SAM3DMSPolicy",
+    "SAM3Policy",
     "Selection",
     "SpatialRead",
     "Step",

@@ -31,10 +31,11 @@ from rich.table import Table as RichTable
 
 import keepsight
 import scoring
-from clips import HdClip, Pictures, clip_classes
+from clips import HdClip, clip_classes
 from keepsight import EngineOptions, Mask, Session, Tracker
 from keepsight.video.source import ArrayVideo
 from scoring import OTHER, OURS, Table, Track
+from sprites import Pictures
 from truth_sample import SampleClip
 from weight_free import WeightFreeTracker
 
@@ -273,6 +274,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
             tracks += follow_builtin(tracker, clip, prompt)
             if options.baseline and prompt in ("mask", "box"):
                 tracks += follow_weight_free(clip, prompt)
+        if options.out:  # what is done is kept, should the run be stopped
+            options.out.mkdir(parents=True, exist_ok=True)
+            scoring.save(options.out / "tracks.json", tracks)
         mine = [t for t in tracks if t.clip == clip.name]
         means = ", ".join(
             f"{prompt} {np.mean([t.later for t in scoring.pick(mine, OURS, prompt)]):.2f}"

@@ -26,7 +26,7 @@ from keepsight.core import Mask, Prompt
 from keepsight.memory import Step, policy_factory
 from keepsight.models.devices import resolve_device, resolve_dtype
 from keepsight.models.sam2.hf_video import HFVideoBackbone
-from keepsight.tracking import Compatibility, Engine, EngineOptions
+from keepsight.tracking import Compatibility, Engine, EngineOptions, Sight
 from keepsight.tracking.tracks import TrackSet
 
 WARM_UP = 17  # all memory slots and pointers are full from here on
@@ -116,12 +116,14 @@ class Ours:
         for object_id, mask in enumerate(masks, start=1):
             prompt = Prompt(object_id, 0, mask=Mask.from_array(mask))
             track = self.set.take_prompt(prompt, clear=False)
-            self.engine.prompt(track, Step(0, False, len(clip)), features, self.size, None)
+            sight = Sight.of_features(backbone, features, self.size)
+            self.engine.prompt(track, Step(0, False, len(clip)), sight, None)
 
     def step(self, frame: int) -> None:
         features = self.backbone.encode_image(self.clip[frame][None].to(self.backbone.dtype))
         tracks = list(self.set.tracks.values())
-        self.engine.step(tracks, Step(frame, False, len(self.clip)), features, self.size)
+        sight = Sight.of_features(self.backbone, features, self.size)
+        self.engine.step(tracks, Step(frame, False, len(self.clip)), sight)
 
 
 def timed(step: Callable[[int], None], frames: range, device: torch.device) -> list[float]:

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clips import SIZE_CLASSES, size_class
+from clips import size_class
+from scenes import SIZE_CLASSES
 
 Bool = NDArray[np.bool_]
 
@@ -220,7 +221,7 @@ def criteria_table(tracks: Sequence[Track], speeds: dict[int, float] | None = No
                 )
         worst, at = np.inf, 0
         for frame in range(10):
-            gains = paired(tracks, prompt, lambda track, f=frame: track.j[f] if f < len(track.j) else np.nan)
+            gains = paired(tracks, prompt, _at(frame))
             if gains.size and gains.mean() < worst:
                 worst, at = float(gains.mean()), frame
         if np.isfinite(worst):
@@ -367,6 +368,10 @@ def markdown(table: Table) -> str:
     lines = [f"### {table.title}", "", "| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
     lines += ["| " + " | ".join(row) + " |" for row in table.rows]
     return "\n".join([*lines, "", table.note, ""])
+
+
+def _at(frame: int) -> Callable[[Track], float]:
+    return lambda track: track.j[frame] if frame < len(track.j) else float("nan")
 
 
 def _rounded(value: Any) -> Any:

@@ -59,7 +59,7 @@ class Window:
 
     def cut_mask(self, mask: Bool) -> F32:
         """The window of a mask as shares in [0, 1]."""
-        return self.cut(mask.astype(np.uint8) * 255).astype(np.float32) / 255
+        return self.cut(mask.astype(np.uint8) * 255).astype(np.float32) / np.float32(255)
 
     def paste(self, soft: F32, shape: tuple[int, ...]) -> Bool:
         """A mask of the frame's size from shares in the window, cut at one half."""
@@ -124,7 +124,7 @@ class WeightFreeTracker:
     """
 
     def __init__(self, flow: int = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, *, graph_cut: bool = True) -> None:
-        self._flow = cv2.DISOpticalFlow_create(flow)
+        self._flow = cv2.DISOpticalFlow.create(flow)
         self._graph_cut = graph_cut
 
     def start(self, rgb: U8, *, mask: Bool | None = None, box: tuple[float, float, float, float] | None = None) -> Bool:
@@ -277,7 +277,7 @@ class WeightFreeTracker:
         if best < 0.72:
             return None
         x, y = window.x + at[0] / scale, window.y + at[1] / scale
-        shift = np.float32([[1, 0, x - look.x], [0, 1, y - look.y]])
+        shift = np.array([[1, 0, x - look.x], [0, 1, y - look.y]], np.float32)
         placed = look.paste(self._look_mask, rgb.shape).astype(np.uint8)
         moved = cv2.warpAffine(placed, shift, (rgb.shape[1], rgb.shape[0]), flags=cv2.INTER_NEAREST) > 0
         box = box_of(moved)

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from clips import HEIGHT, WIDTH, HdClip, Pictures, clip_classes, contact_sheet, size_class
+from clips import HdClip, clip_classes, contact_sheet, size_class
+from scenes import HEIGHT, WIDTH
+from sprites import Pictures
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ _HOMES = {
     "SAM2": "keepsight.memory",
     "SAM3": "keepsight.memory",
     "SAM3DMS": "keepsight.memory",
+    "MoSAM": "keepsight.memory",
 }
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "InputError",
     "KeepsightError",
     "Mask",
+    "MoSAM",
     "ModelError",
     "Project",
     "Prompt",
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
         StoreError,
         TrackedObject,
     )
-    from keepsight.memory import SAM2, SAM3, SAM3DMS
+    from keepsight.memory import SAM2, SAM3, SAM3DMS, MoSAM
     from keepsight.store import Project
     from keepsight.tracking import Compatibility, EngineOptions, Session, Tracker, load
     from keepsight.video import open_video

@@ -1,5 +1,6 @@
 """What an object remembers, and the policies that decide it. Needs no weights."""
 
+from keepsight.memory.mosam import MoSAM, MoSAMPolicy
 from keepsight.memory.policy import (
     Candidates,
     MemoryLimits,
@@ -32,6 +33,8 @@ __all__ = [
     "Candidates",
     "FrameRecord",
     "MemoryLimits",
+    "MoSAM",
+    "MoSAMPolicy",
     "ObjectMemory",
     "Option",
     "Picture",

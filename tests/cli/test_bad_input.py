@@ -78,7 +78,7 @@ def material(studio: Path) -> Path:
         ("clip.mp4", ["--prompts", "broken.json"], "broken.json"),
         ("clip.mp4", ["--prompts", "missing.json"], "missing.json"),
         ("clip.mp4", [*POINT, "--model", "sam2.1-tny"], "Did you mean sam2.1-tiny"),
-        X,
+        ("clip.mp4", [*POINT, "--policy", "sam"], "Did you mean 'sam"),
         ("clip.mp4", [*POINT, "--policy-option", "strid=2"], "no option 'strid'"),
         ("clip.mp4", [*POINT, "--policy-option", "stride"], "NAME=VALUE"),
         ("clip.mp4", [*POINT, "--device", "cuda"], "CUDA"),

@@ -33,15 +33,19 @@ _HOMES = {
     "TrackedObject": "keepsight.core",
     "Project": "keepsight.store",
     "SAM2": "keepsight.memory",
+    "SAMURAI": "keepsight.memory",
+    "DAM4SAM": "keepsight.memory",
     "SAM3": "keepsight.memory",
     "SAM3DMS": "keepsight.memory",
     "MoSAM": "keepsight.memory",
 }
 
 __all__ = [
+    "DAM4SAM",
     "SAM2",
     "SAM3",
     "SAM3DMS",
+    "SAMURAI",
     "Compatibility",
     "EngineOptions",
     "Frame",
@@ -74,7 +78,7 @@ if TYPE_CHECKING:
         StoreError,
         TrackedObject,
     )
-    from keepsight.memory import SAM2, SAM3, SAM3DMS, MoSAM
+    from keepsight.memory import DAM4SAM, SAM2, SAM3, SAM3DMS, SAMURAI, MoSAM
     from keepsight.store import Project
     from keepsight.tracking import Compatibility, EngineOptions, Session, Tracker, load
     from keepsight.video import open_video

@@ -1,5 +1,6 @@
 """What an object remembers, and the policies that decide it. Needs no weights."""
 
+from keepsight.memory.dam4sam import DAM4SAM, DAM4SAMPolicy
 from keepsight.memory.mosam import MoSAM, MoSAMPolicy
 from keepsight.memory.policy import (
     Candidates,
@@ -23,14 +24,18 @@ from keepsight.memory.registry import POLICIES, PolicyFactory, policy_factory
 from keepsight.memory.sam2 import SAM2, SAM2Policy, select_conditioning
 from keepsight.memory.sam3 import SAM3, SAM3Policy
 from keepsight.memory.sam3_dms import SAM3DMS, SAM3DMSPolicy
+from keepsight.memory.samurai import SAMURAI, SAMURAIPolicy
 from keepsight.memory.settings import Option, PolicySettings, Summary, option
 
 __all__ = [
+    "DAM4SAM",
     "POLICIES",
     "SAM2",
     "SAM3",
     "SAM3DMS",
+    "SAMURAI",
     "Candidates",
+    "DAM4SAMPolicy",
     "FrameRecord",
     "MemoryLimits",
     "MoSAM",
@@ -49,6 +54,7 @@ __all__ = [
     "SAM2Policy",
     "SAM3DMSPolicy",
     "SAM3Policy",
+    "SAMURAIPolicy",
     "Selection",
     "SpatialRead",
     "Step",

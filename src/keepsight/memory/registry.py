@@ -8,17 +8,21 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from keepsight.core.errors import InputError
+from keepsight.memory.dam4sam import DAM4SAM
 from keepsight.memory.mosam import MoSAM
 from keepsight.memory.policy import MemoryLimits, Policy, ReferenceRules
 from keepsight.memory.sam2 import SAM2
 from keepsight.memory.sam3 import SAM3
 from keepsight.memory.sam3_dms import SAM3DMS
+from keepsight.memory.samurai import SAMURAI
 from keepsight.memory.settings import PolicySettings
 
 PolicyFactory = Callable[[MemoryLimits, ReferenceRules], Policy]
 
 # One line a policy, in the order in which they are shown.
-POLICIES: dict[str, type[PolicySettings]] = {settings.name: settings for settings in (SAM2, SAM3, SAM3DMS, MoSAM)}
+POLICIES: dict[str, type[PolicySettings]] = {
+    settings.name: settings for settings in (SAM2, SAM3, SAM3DMS, MoSAM, SAMURAI, DAM4SAM)
+}
 
 
 def policy_factory(

@@ -34,12 +34,12 @@ class Recording(PixelBackbone):
         super().__init__(*args, **kwargs)
         self.encoded, self.decoded = [], []
 
-    def encode_memory(self, features, mask_logits, object_scores, binarize):
+    def encode_memory(self, features, mask_logits, object_scores, binarize, views):
         self.encoded.append((len(mask_logits), binarize, object_scores.tolist()))
-        return super().encode_memory(features, mask_logits, object_scores, binarize)
+        return super().encode_memory(features, mask_logits, object_scores, binarize, views)
 
-    def decode(self, features, conditioned, prompts, multimask):
-        decoded = super().decode(features, conditioned, prompts, multimask)
+    def decode(self, features, conditioned, prompts, multimask, views):
+        decoded = super().decode(features, conditioned, prompts, multimask, views)
         points = None if prompts is None else prompts.points[:, :].tolist()
         self.decoded.append((len(conditioned), points, multimask))
         return decoded

@@ -12,6 +12,7 @@ import torch
 import tiny_models
 from keepsight.core import InputError, Mask, Source
 from keepsight.tracking import EngineOptions, Tracker
+from keepsight.tracking.sight import Sight
 from keepsight.tracking.tracks import FeatureCache
 from reference import PixelBackbone, Run, Said, collect, disc, indexed_video, say
 
@@ -309,19 +310,18 @@ def test_every_frame_is_encoded_once(model, clip):
 
 def test_the_feature_cache_keeps_its_budget(model, clip):
     backbone = PixelBackbone(model, clip)
-    features = [backbone.encode_image(clip[i][None]) for i in range(4)]
-    each = backbone.feature_bytes(features[0])
-    cache = FeatureCache(backbone, 2 * each + 1)
-    cache.put(0, features[0])
-    cache.put(1, features[1])
-    assert cache.get(0) is features[0]
-    cache.put(2, features[2])
+    sights = [Sight.of_features(backbone, backbone.encode_image(clip[i][None]), (SIZE, SIZE)) for i in range(4)]
+    cache = FeatureCache(2 * sights[0].nbytes() + 1)
+    cache.put(0, sights[0])
+    cache.put(1, sights[1])
+    assert cache.get(0) is sights[0]
+    cache.put(2, sights[2])
     assert [cache.get(i) is not None for i in range(3)] == [True, False, True]
-    cache.put(2, features[3])
-    assert cache.get(0) is features[0]
-    assert cache.get(2) is features[3]
-    none = FeatureCache(backbone, 0)
-    none.put(0, features[0])
+    cache.put(2, sights[3])
+    assert cache.get(0) is sights[0]
+    assert cache.get(2) is sights[3]
+    none = FeatureCache(0)
+    none.put(0, sights[0])
     assert none.get(0) is None
 
 

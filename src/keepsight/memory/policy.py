@@ -172,7 +172,7 @@ class Candidates:
     object_score: float
     parent: FrameRecord | None
     mask: Callable[[int], NDArray[np.bool_]]
-    region: Region = Region(0, 0, 1, 1)
+    region: Region = field(default_factory=lambda: Region(0, 0, 1, 1))
     logits: Callable[[int], NDArray[np.float32]] | None = None
 
     def box(self, candidate: int) -> Box | None:

@@ -3,7 +3,8 @@
 A backbone holds weights and nothing else: no session state, no memory rule. Everything that belongs to one object travels
 in and out as opaque values (:data:`SpatialMemory`, pointers), which only the backbone that made them reads.
 
-A batch is over *units*, one unit being one hypothesis of one object. Image features are of one frame and shared by all.
+A batch is over *units*, one unit being one hypothesis of one object. Image features are of one frame: a row for each *view*
+of it (the whole frame, or a region that is looked at closely), and every unit says which view is its own.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from keepsight.core import Placement
+
 ABSENT_LOGIT = -1024.0
 """Mask logit of an absent object everywhere (the references' value)."""
 
 ImageFeatures: TypeAlias = Any
-"""One frame's features, made by :meth:`Backbone.encode_image`."""
+"""Features of one or several views of a frame, made by :meth:`Backbone.encode_image`."""
 
 SpatialMemory: TypeAlias = Any
 """One unit's spatial memory of one frame, made by :meth:`Backbone.encode_memory`."""
@@ -40,6 +43,8 @@ class BackboneInfo:
         slots, pointers, max_conditioning: see :class:`keepsight.memory.MemoryLimits`; plain numbers here because
             ``models`` and ``memory`` do not know each other.
         multimask_points: (least, most) number of points for which several candidates are decoded; tracking counts as 0.
+        zoom: whether these weights gain by looking at small objects closely (:class:`keepsight.tracking.Zoom`) when nothing
+            else is said.
         multimask_tracking: whether several candidates are decoded on frames without a prompt.
         feeds_back_logits: whether the previous mask may be given along with further clicks.
     """
@@ -54,6 +59,7 @@ class BackboneInfo:
     multimask_points: tuple[int, int] = (0, 1)
     multimask_tracking: bool = True
     feeds_back_logits: bool = True
+    zoom: bool = False
 
     def multimask(self, points: int, *, prompted: bool) -> bool:
         """Whether several candidates are decoded for a frame with this many points (a box counts as two)."""
@@ -71,6 +77,9 @@ class MemoryRead:
         conditioning: whether the record is of a conditioning frame.
         token_keep: bool ``(grid, grid)`` positions that may be attended, ``None`` for all.
         key_scale: factor on the keys before projection.
+        age: steps between the memory's frame and the present one; 1 is the frame before.
+        placement: where the view in which the memory was written lies in the unit's present view, ``None`` when they are
+            the same.
     """
 
     memory: SpatialMemory
@@ -78,6 +87,8 @@ class MemoryRead:
     conditioning: bool
     token_keep: NDArray[np.bool_] | None = None
     key_scale: float = 1.0
+    age: int = 0
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True)
@@ -138,26 +149,38 @@ class Backbone(ABC):
 
     @abstractmethod
     def preprocess(self, rgb: NDArray[np.uint8]) -> Tensor:
-        """Turns an upright uint8 ``(H, W, 3)`` frame into ``(1, 3, image_size, image_size)`` on the device."""
+        """Turns an upright uint8 ``(H, W, 3)`` frame, or a part of one, into ``(1, 3, image_size, image_size)`` on the device."""
 
     @abstractmethod
     def encode_image(self, pixels: Tensor) -> ImageFeatures:
-        """Features of one frame, shared by every unit."""
+        """Features of views ``(V, 3, image_size, image_size)`` of one frame, a row each."""
+
+    @abstractmethod
+    def join_features(self, parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        """The rows of several features one after the other."""
 
     @abstractmethod
     def feature_bytes(self, features: ImageFeatures) -> int:
         """Size of cached features in bytes."""
 
     @abstractmethod
-    def condition(self, features: ImageFeatures, reads: Sequence[UnitReads]) -> Any:
+    def condition(self, features: ImageFeatures, reads: Sequence[UnitReads], views: Sequence[int]) -> Any:
         """Image features as each unit sees them through its memory; a batch of ``len(reads)``, opaque.
 
         All units of a call either have memory or have none.
+
+        Args:
+            views: row of ``features`` that each unit sees.
         """
 
     @abstractmethod
     def decode(
-        self, features: ImageFeatures, conditioned: Any, prompts: PromptBatch | None, multimask: bool
+        self,
+        features: ImageFeatures,
+        conditioned: Any,
+        prompts: PromptBatch | None,
+        multimask: bool,
+        views: Sequence[int],
     ) -> Decoded:
         """Mask candidates; several (the ambiguity of a click) with ``multimask``, else one."""
 
@@ -166,7 +189,9 @@ class Backbone(ABC):
         """The given rows of what :meth:`condition` returned."""
 
     @abstractmethod
-    def mask_prompt_pointer(self, features: ImageFeatures, masks: Tensor, multimask: bool) -> Tensor | None:
+    def mask_prompt_pointer(
+        self, features: ImageFeatures, masks: Tensor, multimask: bool, views: Sequence[int]
+    ) -> Tensor | None:
         """Pointers ``(B, C)`` for binary masks ``(B, 1, image_size, image_size)`` that were given, not predicted.
 
         Args:
@@ -175,7 +200,12 @@ class Backbone(ABC):
 
     @abstractmethod
     def encode_memory(
-        self, features: ImageFeatures, mask_logits: Tensor, object_scores: Tensor, binarize: bool
+        self,
+        features: ImageFeatures,
+        mask_logits: Tensor,
+        object_scores: Tensor,
+        binarize: bool,
+        views: Sequence[int],
     ) -> list[SpatialMemory]:
         """Spatial memories of a batch.
 

@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from keepsight.core import Mask
+from keepsight.core import Box, Mask, Region
 from keepsight.core.errors import StoreError
 from keepsight.memory import FrameRecord, ObjectMemory, Role
 from keepsight.models.backbone import Backbone
 from keepsight.tracking.track import FramePrompt, Track
 
-FORMAT = 1
+FORMAT = 2
 DIGEST_BYTES = 32
 
 
@@ -115,6 +115,7 @@ def _pack_record(backbone: Backbone, record: FrameRecord, table: _TensorTable) -
         for name in ("frame", "iou", "object_score", "area_px", "candidate", "slot", "score", "marks")
     }
     packed["role"] = record.role.value
+    packed["region"], packed["box"], packed["lost"] = record.region, record.box, record.lost
     packed["pointer"] = table.put(record.pointer)
     packed["logits"] = table.put(record.logits)
     if isinstance(record.memory, Tensor):  # a whole mask that still waits to be written
@@ -218,8 +219,16 @@ def _unpack_record(
         iou=packed["iou"],
         object_score=packed["object_score"],
         area_px=packed["area_px"],
+        region=None if packed["region"] is None else Region(*packed["region"]),
+        box=None if packed["box"] is None else _as_box(packed["box"]),
+        lost=packed["lost"],
         candidate=packed["candidate"],
         slot=packed["slot"],
         score=packed["score"],
         marks=packed["marks"],
     )
+
+
+def _as_box(values: list[float]) -> Box:
+    x1, y1, x2, y2 = values
+    return x1, y1, x2, y2

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from keepsight.core import Box, Mask, Region, mask_box
 from keepsight.core.errors import InputError
 from keepsight.memory import (
     Candidates,
@@ -30,15 +31,16 @@ from keepsight.models.backbone import (
     ABSENT_LOGIT,
     Backbone,
     Decoded,
-    ImageFeatures,
     MemoryRead,
     PointerToken,
     PromptBatch,
     UnitReads,
 )
-from keepsight.tracking.masks import fill_holes, mask_to_model
+from keepsight.tracking.masks import fill_holes, mask_to_model, measure, move_logits
 from keepsight.tracking.options import EngineOptions
+from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, Track
+from keepsight.tracking.zoom import Zoom
 
 REFINE_CLAMP = 32.0
 """Previous logits are clamped to +-32 before they are fed back (SAM 2's predictor)."""
@@ -50,13 +52,40 @@ class _Unit:
 
     track: Track
     hypothesis: int
+    region: Region
+    selection: Selection
     reads: UnitReads
     proposed: ProposedPrompts | None
     parent: FrameRecord | None
+    last: FrameRecord | None  # where the object was last, whatever the hypothesis
     logits: Tensor | None = None  # (M, h, w), absent gate applied
     ious: Tensor | None = None  # (M,)
     object_score: float = 0.0
     pointers: Tensor | None = None  # (M, C), absent gate applied
+
+
+@dataclass(frozen=True, eq=False)
+class PreviousMask:
+    """A mask that is there already: logits ``(h, w)`` over a region."""
+
+    logits: Tensor
+    region: Region
+
+    def box(self) -> Box | None:
+        """Its box in px of the frame."""
+        box = measure(self.logits[None])[1][0]
+        return None if box is None else self.region.box_from_grid(box, *self.logits.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A prompt's answer in one region: candidates with their scores, absent gate applied."""
+
+    region: Region
+    logits: Tensor  # (M, h, w)
+    ious: list[float]
+    object_score: float
+    pointers: Tensor | None  # (M, C)
 
 
 class Engine:
@@ -69,23 +98,20 @@ class Engine:
 
     # -- prompted frames ---------------------------------------------------------------------------------------------
     @torch.inference_mode()
-    def prompt(
-        self, track: Track, step: Step, features: ImageFeatures, size: tuple[int, int], previous: Tensor | None
-    ) -> FrameRecord:
+    def prompt(self, track: Track, step: Step, sight: Sight, previous: PreviousMask | None) -> FrameRecord:
         """Answers the prompts of one object on one frame; writes a record, its spatial memory still pending.
 
         Args:
-            size: ``(height, width)`` of the frame, in which prompts are stated.
-            previous: mask logits ``(h, w)`` that are there already, fed back with the clicks.
+            previous: the mask that is there already, fed back with the clicks.
         """
         prompt = track.prompts[step.frame]
         # A correction is made from what other frames remember, not from the answer it is about to replace.
         track.bank.conditioning.pop(step.frame, None)
         tracked_before = track.tracked.direction(step.frame) is not None
         if prompt.mask is not None:
-            record = self._prompt_by_mask(prompt, step, features)
+            record = self._prompt_by_mask(prompt, prompt.mask, step, sight)
         else:
-            record = self._prompt_by_points(track, prompt, step, features, size, previous, tracked_before)
+            record = self._prompt_by_points(track, prompt, step, sight, previous, tracked_before)
         if tracked_before and not self.compatibility.corrections_last:
             record.role = Role.TRACK
             track.bank.discard(step.frame)
@@ -96,15 +122,20 @@ class Engine:
         track.policy.reset(record)
         return record
 
-    def _prompt_by_mask(self, prompt: FramePrompt, step: Step, features: ImageFeatures) -> FrameRecord:
-        assert prompt.mask is not None
+    def _prompt_by_mask(self, prompt: FramePrompt, mask: Mask, step: Step, sight: Sight) -> FrameRecord:
         info = self.backbone.info
-        pixels = mask_to_model(prompt.mask, info.image_size).to(self.backbone.device)
+        region = sight.whole
+        box = mask_box(mask.to_array())
+        if self.options.zoom is not None and box is not None:
+            region = self.options.zoom.close_up(box, sight.size)
+        views = sight.see([region])
+        pixels = mask_to_model(mask, info.image_size, region).to(self.backbone.device)
         high = pixels * 20.0 - 10.0
         low = torch.nn.functional.interpolate(
             high, size=(info.mask_size,) * 2, mode="bilinear", align_corners=False, antialias=True
         )
-        pointer = self.backbone.mask_prompt_pointer(features, pixels, self.compatibility.mask_pointer_from_best)
+        from_best = self.compatibility.mask_pointer_from_best
+        pointer = self.backbone.mask_prompt_pointer(sight.features, pixels, from_best, views)
         record = FrameRecord(
             frame=step.frame,
             role=Role.PROMPT,
@@ -112,8 +143,10 @@ class Engine:
             logits=low[0, 0],
             iou=1.0,
             object_score=10.0,
-            area_px=int((low > 0).sum()),
+            region=region,
         )
+        _measure_records([record], sight.size, [None])
+        record.box = box
         if not self.compatibility.mask_memory_from_low_res:
             # Kept until the memory is written; the logits alone have lost the mask's edge.
             record.memory = high
@@ -124,50 +157,102 @@ class Engine:
         track: Track,
         prompt: FramePrompt,
         step: Step,
-        features: ImageFeatures,
-        size: tuple[int, int],
-        previous: Tensor | None,
+        sight: Sight,
+        previous: PreviousMask | None,
         tracked_before: bool,
     ) -> FrameRecord:
         info = self.backbone.info
+        selection = Selection()
         if tracked_before and track.bank.conditioning:
             selection = self._selection(track, step, 0)
-            reads = self._reads(selection, step)
-        else:
-            reads = UnitReads()
         points, labels = prompt.as_points()
-        fed_back = None
-        if previous is not None and self.compatibility.refine_with_previous and info.feeds_back_logits:
-            fed_back = previous.clamp(-REFINE_CLAMP, REFINE_CLAMP)[None, None]
-        batch = PromptBatch(
-            points=self._to_model(points, size)[None],
-            labels=torch.tensor([labels], dtype=torch.int32),
-            logits=fed_back,
-        )
-        conditioned = self.backbone.condition(features, [reads])
-        multimask = info.multimask(len(points), prompted=True)
-        decoded = self.backbone.decode(features, conditioned, batch, multimask)
-        self._check_finite(decoded)
-        logits, pointers = self._gate(decoded, [track.policy.mask_presence_threshold])
-        best = int(decoded.ious[0].argmax())
-        chosen = fill_holes(logits[0, best], self.compatibility.fill_hole_px)
-        return FrameRecord(
+        fed_back = previous
+        if not self.compatibility.refine_with_previous or not info.feeds_back_logits:
+            fed_back = None
+        regions = self._prompt_regions(prompt, previous, sight.size)
+        threshold = track.policy.mask_presence_threshold
+        looks = self._answer(points, labels, regions, selection, step, sight, fed_back, threshold)
+        chosen = _best_look(looks)
+        if self.options.zoom is not None:
+            closer = _closer(looks[chosen[0]], chosen[1], self.options.zoom, sight.size)
+            if closer is not None:
+                # The mask found from afar goes along, so that the second look means the same thing.
+                first, candidate = looks[chosen[0]], chosen[1]
+                guess = PreviousMask(first.logits[candidate], first.region) if info.feeds_back_logits else None
+                looks = self._answer(points, labels, [closer], selection, step, sight, fed_back or guess, threshold)
+                chosen = _best_look(looks)
+        look, best = looks[chosen[0]], chosen[1]
+        logits = fill_holes(look.logits[best], self.compatibility.fill_hole_px)
+        record = FrameRecord(
             frame=step.frame,
             role=Role.PROMPT,
-            pointer=None if pointers is None else pointers[0, best][None],
-            logits=chosen,
-            iou=float(decoded.ious[0, best]),
-            object_score=float(decoded.object_scores[0]),
-            area_px=int((chosen > 0).sum()),
+            pointer=None if look.pointers is None else look.pointers[best][None],
+            logits=logits,
+            iou=look.ious[best],
+            object_score=look.object_score,
             candidate=best,
+            region=look.region,
         )
+        _measure_records([record], sight.size, [None])
+        return record
+
+    def _prompt_regions(
+        self, prompt: FramePrompt, previous: PreviousMask | None, size: tuple[int, int]
+    ) -> list[Region]:
+        """Where to look to answer a prompt; several when it is open how large the object is."""
+        zoom = self.options.zoom
+        if zoom is None:
+            return [Region.whole(*size)]
+        if prompt.box is not None:
+            return [zoom.around_box(_hull([prompt.box], prompt.points), size)]
+        if previous is not None:
+            box = previous.box()
+            if box is not None:
+                return [zoom.close_up(_hull([box], prompt.points), size)]
+        positive = [point for point, label in zip(prompt.points, prompt.labels, strict=True) if label == 1]
+        return zoom.pyramid(positive or prompt.points, size)
+
+    def _answer(
+        self,
+        points: Sequence[tuple[float, float]],
+        labels: Sequence[int],
+        regions: Sequence[Region],
+        selection: Selection,
+        step: Step,
+        sight: Sight,
+        previous: PreviousMask | None,
+        presence_threshold: float,
+    ) -> list[_Look]:
+        """Decodes the same prompt in every region, as one batch."""
+        info = self.backbone.info
+        views = sight.see(regions)
+        fed_back = None
+        if previous is not None:
+            moved = [move_logits(previous.logits, previous.region, region) for region in regions]
+            fed_back = torch.stack(moved)[:, None].clamp(-REFINE_CLAMP, REFINE_CLAMP)
+        batch = PromptBatch(
+            points=torch.stack([self._to_model(points, region) for region in regions]),
+            labels=torch.tensor([_inside(points, labels, region) for region in regions], dtype=torch.int32),
+            logits=fed_back,
+        )
+        reads = [self._reads(selection, step, region) for region in regions]
+        features = sight.features
+        conditioned = self.backbone.condition(features, reads, views)
+        decoded = self.backbone.decode(features, conditioned, batch, info.multimask(len(points), prompted=True), views)
+        self._check_finite(decoded)
+        logits, pointers = self._gate(decoded, [presence_threshold] * len(regions))
+        scores, ious = decoded.object_scores.float().cpu().tolist(), decoded.ious.float().cpu().tolist()
+        return [
+            _Look(region, logits[i], ious[i], scores[i], None if pointers is None else pointers[i])
+            for i, region in enumerate(regions)
+        ]
 
     @torch.inference_mode()
-    def write_pending(self, tracks: Iterable[Track], frame: int, features: ImageFeatures) -> None:
+    def write_pending(self, tracks: Iterable[Track], frame: int, sight: Sight) -> None:
         """Writes the spatial memories of everything that was prompted on a frame."""
-        owed = [(track, track.pending.pop(frame)) for track in tracks if frame in track.pending]
-        from_logits = [record for _, record in owed if record.memory is None]
-        from_mask = [record for _, record in owed if record.memory is not None]
+        owed = [track.pending.pop(frame) for track in tracks if frame in track.pending]
+        from_logits = [record for record in owed if record.memory is None]
+        from_mask = [record for record in owed if record.memory is not None]
         for group in (from_logits, from_mask):
             if not group:
                 continue
@@ -175,51 +260,103 @@ class Engine:
                 masks = torch.cat([record.memory for record in group])  # type: ignore[misc]
             else:
                 masks = torch.stack([record.logits for record in group])[:, None]  # type: ignore[misc]
-            scores = torch.tensor([record.object_score for record in group], device=self.backbone.device)
-            memories = self.backbone.encode_memory(features, masks, scores, binarize=True)
-            for record, memory in zip(group, memories, strict=True):
-                record.memory = memory
+            self._encode(group, masks, [record.object_score for record in group], sight, binarize=True)
+
+    def _encode(
+        self, records: Sequence[FrameRecord], masks: Tensor, scores: Sequence[float], sight: Sight, *, binarize: bool
+    ) -> None:
+        """Writes the spatial memories of records of the present frame."""
+        views = sight.see([record.region or sight.whole for record in records])
+        present = torch.tensor(scores, device=self.backbone.device)
+        memories = self.backbone.encode_memory(sight.features, masks, present, binarize, views)
+        for record, memory in zip(records, memories, strict=True):
+            record.memory = memory
 
     # -- tracked frames ----------------------------------------------------------------------------------------------
     @torch.inference_mode()
-    def step(self, tracks: Sequence[Track], step: Step, features: ImageFeatures, size: tuple[int, int]) -> None:
-        """Follows ``tracks`` onto a frame; objects with a conditioning record there keep it.
-
-        Args:
-            size: ``(height, width)`` of the frame, in which proposed prompts are stated.
-        """
-        prompted_here = any(step.frame in track.pending for track in tracks)
-        self.write_pending(tracks, step.frame, features)
+    def look(self, tracks: Sequence[Track], step: Step, sight: Sight) -> None:
+        """Encodes what :meth:`step` is going to look at first; only to time it apart from the rest."""
         moving = [track for track in tracks if step.frame not in track.bank.conditioning]
-        units = [unit for track in moving for unit in self._units(track, step)]
+        pending = [track.pending[step.frame].region for track in tracks if step.frame in track.pending]
+        regions = [_region_of(track, step, sight.size, self.options.zoom) for track in moving]
+        sight.see([*regions, *(region or sight.whole for region in pending)])
+
+    @torch.inference_mode()
+    def step(self, tracks: Sequence[Track], step: Step, sight: Sight) -> None:
+        """Follows ``tracks`` onto a frame; objects with a conditioning record there keep it."""
+        prompted_here = any(step.frame in track.pending for track in tracks)
+        self.write_pending(tracks, step.frame, sight)
+        moving = [track for track in tracks if step.frame not in track.bank.conditioning]
+        units = [unit for track in moving for unit in self._units(track, step, sight)]
         if units:
-            self._decode_units(units, step, features, size)
-            self._choose_and_write(units, step, features, prompted_here)
+            self._decode_units(units, sight)
+            again = self._second_looks(units, step, sight)
+            if again:
+                self._decode_units(again, sight)
+            self._choose_and_write(units, step, sight, prompted_here)
         for track in tracks:
-            self._change_roles(track, step, features)
+            self._change_roles(track, step, sight)
             if not self.options.keep_all_memory:
                 track.policy.evict(step, track.bank)
         for track in moving:
             track.tracked.add(step.frame, step.stride, step.reverse)
 
-    def _units(self, track: Track, step: Step) -> list[_Unit]:
+    def _units(self, track: Track, step: Step, sight: Sight) -> list[_Unit]:
         units = []
+        region = _region_of(track, step, sight.size, self.options.zoom)
+        last = _last_record(track, step)
         for hypothesis in track.policy.active_hypotheses(step, track.bank):
             selection = self._selection(track, step, hypothesis)
-            proposed = track.policy.propose_prompts(step, track.bank, hypothesis, None)  # type: ignore[arg-type]
+            proposed = track.policy.propose_prompts(step, track.bank, hypothesis, sight)
             parent = track.bank.at(step.back(1), hypothesis)
-            units.append(_Unit(track, hypothesis, self._reads(selection, step), proposed, parent))
+            reads = self._reads(selection, step, region)
+            units.append(_Unit(track, hypothesis, region, selection, reads, proposed, parent, last))
         return units
+
+    def _second_looks(self, units: Sequence[_Unit], step: Step, sight: Sight) -> list[_Unit]:
+        """Moves the region of objects that were not seen well in the first one; gives the units to decode again.
+
+        A lost object that seems to be found is confirmed from near before anybody is told; a mask that runs into the
+        border of its region is seen whole. All hypotheses of an object look at the same region.
+        """
+        zoom = self.options.zoom
+        if zoom is None:
+            return []
+        regions: dict[int, Region] = {}
+        for unit, box in zip(units, _best_boxes(units, sight.size), strict=True):
+            if id(unit.track) in regions or box is None:
+                continue
+            if unit.last is not None and unit.last.lost:
+                better: Region | None = zoom.close_up(box, sight.size)
+                if better is not None and _alike(better, unit.region):
+                    better = None
+            else:
+                better = zoom.recentre(box, unit.region, sight.size)
+            if better is not None and better != unit.region:
+                regions[id(unit.track)] = better
+        again = [unit for unit in units if id(unit.track) in regions]
+        for unit in again:
+            unit.region = regions[id(unit.track)]
+            unit.reads = self._reads(unit.selection, step, unit.region)
+        return again
 
     def _selection(self, track: Track, step: Step, hypothesis: int) -> Selection:
         return track.policy.modulate(step, track.policy.select_memory(step, track.bank, hypothesis))
 
-    def _reads(self, selection: Selection, step: Step) -> UnitReads:
+    def _reads(self, selection: Selection, step: Step, region: Region) -> UnitReads:
         budget = self.backbone.info.pointers
         if step.frame_count is not None and not self.compatibility.stream_pointer_budget:
             budget = min(step.frame_count, budget)
         spatial = tuple(
-            MemoryRead(read.record.memory, read.slot_code, read.record.conditioning, read.token_keep, read.key_scale)
+            MemoryRead(
+                read.record.memory,
+                read.slot_code,
+                read.record.conditioning,
+                read.token_keep,
+                read.key_scale,
+                step.distance(read.record.frame),
+                None if read.record.region in (None, region) else read.record.region.placement_in(region),
+            )
             for read in selection.spatial
         )
         pointers = tuple(
@@ -229,23 +366,24 @@ class Engine:
         )
         return UnitReads(spatial, pointers)
 
-    def _decode_units(self, units: list[_Unit], step: Step, features: ImageFeatures, size: tuple[int, int]) -> None:
+    def _decode_units(self, units: Sequence[_Unit], sight: Sight) -> None:
         """Fills in the candidates of every unit, in as few calls as their prompts allow."""
+        views = dict(zip(map(id, units), sight.see([unit.region for unit in units]), strict=True))
+        features = sight.features
         with_memory = [unit for unit in units if unit.reads.spatial]
         without = [unit for unit in units if not unit.reads.spatial]
         for group in (with_memory, without):
             for start in range(0, len(group), self.options.units_per_decode):
                 chunk = group[start : start + self.options.units_per_decode]
-                conditioned = self.backbone.condition(features, [unit.reads for unit in chunk])
-                for members, batch, multimask in self._prompt_batches(chunk, size):
+                seen = [views[id(unit)] for unit in chunk]
+                conditioned = self.backbone.condition(features, [unit.reads for unit in chunk], seen)
+                for members, batch, multimask in self._prompt_batches(chunk):
                     rows = self.backbone.select_units(conditioned, members)
-                    decoded = self.backbone.decode(features, rows, batch, multimask)
+                    decoded = self.backbone.decode(features, rows, batch, multimask, [seen[i] for i in members])
                     self._check_finite(decoded)
                     self._take(decoded, [chunk[member] for member in members])
 
-    def _prompt_batches(
-        self, units: Sequence[_Unit], size: tuple[int, int]
-    ) -> list[tuple[list[int], PromptBatch | None, bool]]:
+    def _prompt_batches(self, units: Sequence[_Unit]) -> list[tuple[list[int], PromptBatch | None, bool]]:
         """Units that may share a decoder call: the same number of proposed points, the same kind of output."""
         info = self.backbone.info
         groups: dict[tuple[int, bool], list[int]] = {}
@@ -265,8 +403,8 @@ class Engine:
             batch = None
             if count:
                 batch = PromptBatch(
-                    points=torch.stack([self._to_model(prompts[i][0], size) for i in members]),
-                    labels=torch.tensor([prompts[i][1] for i in members], dtype=torch.int32),
+                    points=torch.stack([self._to_model(prompts[i][0], units[i].region) for i in members]),
+                    labels=torch.tensor([_inside(*prompts[i], units[i].region) for i in members], dtype=torch.int32),
                 )
             batches.append((members, batch, multimask))
         return batches
@@ -289,14 +427,13 @@ class Engine:
             pointers = weight * pointers + (1 - weight) * absent
         return logits, pointers
 
-    def _choose_and_write(
-        self, units: Sequence[_Unit], step: Step, features: ImageFeatures, prompted_here: bool
-    ) -> None:
+    def _choose_and_write(self, units: Sequence[_Unit], step: Step, sight: Sight, prompted_here: bool) -> None:
         by_track: dict[int, list[_Unit]] = {}
         for unit in units:
             by_track.setdefault(id(unit.track), []).append(unit)
         kept: list[tuple[Policy, FrameRecord, WritePlan]] = []
         committed: list[tuple[Track, list[FrameRecord]]] = []
+        lasts: list[FrameRecord | None] = []
         for members in by_track.values():
             track = members[0].track
             candidates = [_candidates(unit) for unit in members]
@@ -310,30 +447,25 @@ class Engine:
                 for slot, (survivor, plan) in enumerate(zip(survivors, plans, strict=True))
             ]
             kept += [(track.policy, record, plan) for record, plan in zip(records, plans, strict=True)]
+            lasts += [members[0].last] * len(records)
             committed.append((track, records))
+        _measure_records([record for _, record, _ in kept], sight.size, lasts)
         _score_frames(committed, units)
         binarize_all = prompted_here and self.compatibility.binarize_neighbours
-        self._write([(record, plan) for _, record, plan in kept if plan.write], features, binarize_all)
+        self._write([(record, plan) for _, record, plan in kept if plan.write], sight, binarize_all)
         for track, records in committed:
             track.policy.commit(step, track.bank, records)
 
-    def _write(
-        self, writes: Sequence[tuple[FrameRecord, WritePlan]], features: ImageFeatures, binarize_all: bool
-    ) -> None:
+    def _write(self, writes: Sequence[tuple[FrameRecord, WritePlan]], sight: Sight, binarize_all: bool) -> None:
         for binarize in (False, True):
             group = [(record, plan) for record, plan in writes if (plan.binarize or binarize_all) == binarize]
             for start in range(0, len(group), self.options.units_per_decode):
                 chunk = group[start : start + self.options.units_per_decode]
                 masks = torch.stack([record.logits for record, _ in chunk])[:, None]  # type: ignore[misc]
-                scores = torch.tensor(
-                    [r.object_score if plan.object_score is None else plan.object_score for r, plan in chunk],
-                    device=self.backbone.device,
-                )
-                memories = self.backbone.encode_memory(features, masks, scores, binarize)
-                for (record, _), memory in zip(chunk, memories, strict=True):
-                    record.memory = memory
+                scores = [r.object_score if plan.object_score is None else plan.object_score for r, plan in chunk]
+                self._encode([record for record, _ in chunk], masks, scores, sight, binarize=binarize)
 
-    def _change_roles(self, track: Track, step: Step, features: ImageFeatures) -> None:
+    def _change_roles(self, track: Track, step: Step, sight: Sight) -> None:
         for change in track.policy.role_changes(step, track.bank):
             record = change.record
             record.role = change.role
@@ -346,15 +478,16 @@ class Engine:
                 if record.frame != step.frame:
                     raise ValueError("only the current frame can be written anew: older features are gone")
                 assert record.logits is not None
-                score = torch.tensor([record.object_score], device=self.backbone.device)
-                record.memory = self.backbone.encode_memory(features, record.logits[None, None], score, True)[0]
+                self._encode([record], record.logits[None, None], [record.object_score], sight, binarize=True)
 
     # -- small things ------------------------------------------------------------------------------------------------
-    def _to_model(self, points: Sequence[tuple[float, float]], size: tuple[int, int]) -> Tensor:
+    def _to_model(self, points: Sequence[tuple[float, float]], region: Region) -> Tensor:
         """Points in px of the frame as ``(P, 2)`` in px of the model input."""
-        height, width = size
         side = self.backbone.info.image_size
-        return torch.tensor([(x / width * side, y / height * side) for x, y in points], dtype=torch.float32)
+        return torch.tensor(
+            [((x - region.x1) / region.width * side, (y - region.y1) / region.height * side) for x, y in points],
+            dtype=torch.float32,
+        )
 
     def _check_finite(self, decoded: Decoded) -> None:
         if not bool(torch.isfinite(decoded.object_scores).all() and torch.isfinite(decoded.ious).all()):
@@ -396,6 +529,8 @@ def _candidates(unit: _Unit) -> Candidates:
         object_score=unit.object_score,
         parent=unit.parent,
         mask=mask,
+        region=unit.region,
+        logits=lambda index: logits[index].float().cpu().numpy(),
     )
 
 
@@ -411,9 +546,117 @@ def _record(step: Step, unit: _Unit, survivor: Survivor, slot: int, plan: WriteP
         logits=logits,
         iou=float(unit.ious[survivor.candidate]),
         object_score=unit.object_score,
-        area_px=int((logits > 0).sum()),
+        region=unit.region,
         candidate=survivor.candidate,
         slot=slot,
         score=survivor.score,
         marks=dict(plan.marks),
     )
+
+
+# -- regions -----------------------------------------------------------------------------------------------------------
+def _last_record(track: Track, step: Step) -> FrameRecord | None:
+    """The record from which the object is looked for: of the step before, or the nearest one."""
+    record = track.bank.at(step.back(1))
+    if record is not None:
+        return record
+    others = [(abs(step.distance(other.frame)), step.distance(other.frame) < 0, other) for other in track.bank]
+    return min(others, key=lambda entry: entry[:2])[2] if others else None
+
+
+def _region_of(track: Track, step: Step, size: tuple[int, int], zoom: Zoom | None) -> Region:
+    """Where to look for an object on a frame that nobody prompted."""
+    whole = Region.whole(*size)
+    last = None if zoom is None else _last_record(track, step)
+    if zoom is None or last is None or last.box is None:
+        return whole
+    before = last.region or whole
+    if last.lost:
+        return zoom.search(last.box, last.lost, before, size)
+    return zoom.follow(last.box, before, size)
+
+
+def _measure_records(
+    records: Sequence[FrameRecord], size: tuple[int, int], lasts: Sequence[FrameRecord | None]
+) -> None:
+    """Sets area, box and how long the object has been lost, from the records' logits."""
+    if not records:
+        return
+    areas, boxes = measure(torch.stack([record.logits for record in records]))  # type: ignore[misc]
+    for record, area, box, last in zip(records, areas, boxes, lasts, strict=True):
+        assert record.logits is not None
+        region = record.region or Region.whole(*size)
+        record.area_px = round(area * region.share(*size))
+        if box is not None:
+            record.box, record.lost = region.box_from_grid(box, *record.logits.shape), 0
+        elif last is not None:
+            record.box, record.lost = last.box, last.lost + 1
+        else:
+            record.lost = 1
+
+
+def _best_boxes(units: Sequence[_Unit], size: tuple[int, int]) -> list[Box | None]:
+    """Box in px of the frame of each unit's most trusted candidate, ``None`` where it is empty."""
+    chosen = []
+    for unit in units:
+        assert unit.logits is not None
+        assert unit.ious is not None
+        chosen.append(unit.logits[int(unit.ious.argmax())])
+    shape = chosen[0].shape
+    _, boxes = measure(torch.stack(chosen))
+    return [
+        None if box is None else unit.region.box_from_grid(box, *shape) for unit, box in zip(units, boxes, strict=True)
+    ]
+
+
+def _hull(boxes: Sequence[Box], points: Sequence[tuple[float, float]]) -> Box:
+    xs = [value for box in boxes for value in (box[0], box[2])] + [x for x, _ in points]
+    ys = [value for box in boxes for value in (box[1], box[3])] + [y for _, y in points]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _inside(points: Sequence[tuple[float, float]], labels: Sequence[int], region: Region) -> list[int]:
+    """Labels with -1, which says nothing, for points that cannot be seen in a region (box corners stay)."""
+    return [
+        label if label > 1 or (region.x1 <= x < region.x2 and region.y1 <= y < region.y2) else -1
+        for (x, y), label in zip(points, labels, strict=True)
+    ]
+
+
+def _alike(a: Region, b: Region) -> bool:
+    """Whether a second look would show nearly the same."""
+    ratio = max(a.width, a.height) / max(b.width, b.height)
+    moved = max(abs(a.x1 + a.x2 - b.x1 - b.x2), abs(a.y1 + a.y2 - b.y1 - b.y2)) / 2
+    return 1 / 1.4 < ratio < 1.4 and moved < 0.2 * max(b.width, b.height)
+
+
+def _best_look(looks: Sequence[_Look]) -> tuple[int, int]:
+    """Which look and which candidate to believe; without zoom there is one look and the IoU estimate decides."""
+    if len(looks) == 1:
+        ious = looks[0].ious
+        return 0, ious.index(max(ious))
+    scores = {(i, j): _trust(look, j) for i, look in enumerate(looks) for j in range(len(look.ious))}
+    return max(scores, key=lambda key: scores[key])
+
+
+def _trust(look: _Look, candidate: int) -> float:
+    """IoU estimate, less where a mask is badly framed: a handful of cells, or cut off by the region's border."""
+    logits = look.logits[candidate]
+    [area], [box] = measure(logits[None])
+    if box is None:
+        return -1.0
+    height, width = logits.shape
+    share = area / (height * width)
+    x1, y1, x2, y2 = box
+    cut = sum((x1 < 1, y1 < 1, x2 > width - 1, y2 > height - 1))
+    small = max(0.0, 0.04 - share) / 0.04
+    return look.ious[candidate] - 0.3 * small - 0.1 * cut
+
+
+def _closer(look: _Look, candidate: int, zoom: Zoom, size: tuple[int, int]) -> Region | None:
+    """A region that frames a found mask better than the look it was found in."""
+    box = PreviousMask(look.logits[candidate], look.region).box()
+    if box is None:
+        return None
+    region = zoom.close_up(box, size)
+    return None if _alike(region, look.region) else region

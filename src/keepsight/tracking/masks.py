@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from keepsight.core import Mask
+from keepsight.core import Box, Mask, Region
 
 HOLE_REFERENCE_SIZE = 256
 """Mask side at which hole sizes are stated; smaller masks fill proportionally smaller holes."""
@@ -36,29 +36,84 @@ def fill_holes(logits: Tensor, largest_px: int) -> Tensor:
     return torch.where(holes, torch.full_like(logits, 0.1), logits)
 
 
-def masks_at_size(logits: Sequence[Tensor], height: int, width: int) -> list[Mask]:
+def masks_at_size(
+    logits: Sequence[Tensor], height: int, width: int, regions: Sequence[Region | None] | None = None
+) -> list[Mask]:
     """Upsamples low-resolution logits ``(h, w)`` bilinearly to the frame and cuts at 0.
 
     Only the part of the frame that a mask can reach is computed: a small object in a 4K frame costs little.
+
+    Args:
+        regions: part of the frame that each of them covers, ``None`` for all of it.
     """
-    return [_mask_at_size(item.float(), height, width) for item in logits]
+    places = [None] * len(logits) if regions is None else regions
+    return [
+        _mask_at_size(item.float(), height, width, region or Region.whole(height, width))
+        for item, region in zip(logits, places, strict=True)
+    ]
 
 
-def _mask_at_size(logits: Tensor, height: int, width: int) -> Mask:
+def _mask_at_size(logits: Tensor, frame_height: int, frame_width: int, region: Region) -> Mask:
+    height, width = region.height, region.width
     low_height, low_width = logits.shape
     positive = logits > 0
     rows = positive.any(dim=1).nonzero().flatten()
     if rows.numel() == 0:
-        return Mask.empty(height, width)
+        return Mask.empty(frame_height, frame_width)
     columns = positive.any(dim=0).nonzero().flatten()
     # Bilinear samples above 0 need a positive neighbour, so one cell of margin holds all of them.
     top, bottom = max(int(rows[0]) - 1, 0), min(int(rows[-1]) + 1, low_height - 1)
     left, right = max(int(columns[0]) - 1, 0), min(int(columns[-1]) + 1, low_width - 1)
     y1, y2 = int(top * height / low_height), min(int((bottom + 1) * height / low_height) + 1, height)
     x1, x2 = int(left * width / low_width), min(int((right + 1) * width / low_width) + 1, width)
-    full = np.zeros((height, width), dtype=np.uint8)
-    full[y1:y2, x1:x2] = (_bilinear_window(logits, height, width, (y1, y2, x1, x2)) > 0).cpu().numpy()
+    full = np.zeros((frame_height, frame_width), dtype=np.uint8)
+    window = (_bilinear_window(logits, height, width, (y1, y2, x1, x2)) > 0).cpu().numpy()
+    full[region.y1 + y1 : region.y1 + y2, region.x1 + x1 : region.x1 + x2] = window
     return Mask.from_array(full)
+
+
+OUTSIDE_LOGIT = -10.0
+"""What is taken to be beyond the region that a mask was decoded in."""
+
+
+def move_logits(logits: Tensor, source: Region, target: Region) -> Tensor:
+    """Logits ``(h, w)`` over one region resampled to another one; unchanged when they are the same."""
+    if source == target:
+        return logits
+    height, width = logits.shape
+    scale_x, scale_y, shift_x, shift_y = target.placement_in(source)
+    y = (torch.arange(height, device=logits.device) + 0.5) / height * scale_y + shift_y
+    x = (torch.arange(width, device=logits.device) + 0.5) / width * scale_x + shift_x
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None] * 2 - 1
+    raised = logits.float()[None, None] - OUTSIDE_LOGIT  # what grid_sample pads with is 0
+    moved = F.grid_sample(raised, grid.float(), mode="bilinear", padding_mode="zeros", align_corners=False)
+    return (moved[0, 0] + OUTSIDE_LOGIT).to(logits.dtype)
+
+
+def measure(logits: Tensor, tail: float = 0.01) -> tuple[list[int], list[Box | None]]:
+    """Areas and boxes of masks, in cells, of a batch of logits ``(B, h, w)``.
+
+    Args:
+        tail: share of the mask that may stick out of each side of the box, so that a stray speck does not widen it.
+
+    Returns:
+        Positive cells and ``(x1, y1, x2, y2)`` of each; ``None`` for an empty mask.
+    """
+    positive = logits > 0
+    columns, rows = positive.sum(1), positive.sum(2)
+    areas = columns.sum(1)
+    ends = []
+    for profile in (columns, rows):
+        reached = profile.cumsum(1)
+        least = (areas.float() * tail).floor()[:, None]
+        first = (reached <= least).sum(1)
+        last = (reached < areas[:, None] - least).sum(1) + 1
+        ends += [first, last]
+    x1, x2, y1, y2 = torch.stack(ends).cpu().tolist()
+    return areas.cpu().tolist(), [
+        (float(a), float(b), float(c), float(d)) if c > a and d > b and area else None
+        for a, b, c, d, area in zip(x1, y1, x2, y2, areas.tolist(), strict=True)
+    ]
 
 
 def _bilinear_window(logits: Tensor, height: int, width: int, window: tuple[int, int, int, int]) -> Tensor:
@@ -77,9 +132,13 @@ def _taps(start: int, stop: int, low: int, high: int, device: torch.device) -> t
     return lower, (lower + 1).clamp(max=low - 1), position - lower
 
 
-def mask_to_model(mask: Mask, size: int) -> Tensor:
-    """A mask as ``(1, 1, size, size)`` of 0/1: antialiased resize, cut at one half (Meta's ``add_new_mask``)."""
-    pixels = torch.from_numpy(mask.to_array())[None, None].float()
+def mask_to_model(mask: Mask, size: int, region: Region | None = None) -> Tensor:
+    """A mask, or its part in a region, as ``(1, 1, size, size)`` of 0/1: antialiased resize, cut at one half (Meta's
+    ``add_new_mask``)."""
+    array = mask.to_array()
+    if region is not None:
+        array = array[region.y1 : region.y2, region.x1 : region.x2]
+    pixels = torch.from_numpy(np.ascontiguousarray(array))[None, None].float()
     if pixels.shape[-2:] != (size, size):
         pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
         small = (pixels >= 0.5).float()

@@ -7,6 +7,7 @@ from typing import Literal
 
 from keepsight.core.errors import InputError
 from keepsight.memory import ReferenceRules
+from keepsight.tracking.zoom import Zoom
 
 Reference = Literal["meta", "transformers"]
 
@@ -82,6 +83,7 @@ class EngineOptions:
             many frames, more memory. One frame of SAM 2 at 1024 px is 16 MiB in fp32.
         units_per_decode: units a mask-decoder or memory-encoder call. Up: fewer calls, more peak memory.
         look_ahead: frames decoded ahead of the step, in a thread.
+        zoom: look at small objects closely, see :class:`~keepsight.tracking.zoom.Zoom`; ``None``: always the whole frame.
         keep_all_memory: never evict. For short clips that are corrected again and again at any place.
     """
 
@@ -91,3 +93,4 @@ class EngineOptions:
     units_per_decode: int = 16
     look_ahead: int = 4
     keep_all_memory: bool = False
+    zoom: Zoom | None = None

@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
-from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, TrackedObject
+from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, Region, TrackedObject
 from keepsight.core.errors import InputError
 from keepsight.memory import FrameRecord, PolicyFactory, Step
-from keepsight.models.backbone import Backbone, ImageFeatures
+from keepsight.models.backbone import Backbone
 from keepsight.tracking import checkpoint
+from keepsight.tracking.engine import PreviousMask
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.plan import Visit, plan_visits
+from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import Track
 from keepsight.tracking.tracks import FeatureCache, TrackSet
 from keepsight.video import VideoSource, prefetch
@@ -37,8 +39,8 @@ class Session:
         self.backbone = backbone
         self.options = options
         self._set = TrackSet(backbone, policy, options)
-        self._features = FeatureCache(backbone, options.feature_cache_bytes)
-        self._latest: tuple[int, ImageFeatures] | None = None
+        self._sights = FeatureCache(options.feature_cache_bytes)
+        self._latest: tuple[int, Sight] | None = None
         self._cancelled = False
         self._visited = 0
         self.last_logits: dict[int, torch.Tensor] = {}
@@ -110,18 +112,17 @@ class Session:
         track = self._set.take_prompt(prompt, clear=clear)
         reverse = bool(track.tracked.direction(prompt.frame))
         step = Step(prompt.frame, reverse, self.frame_count, track.tracked.stride(prompt.frame))
-        logits = None
+        whole = Region.whole(height, width)
+        there = None
         if not clear:
             record = track.bank.at(prompt.frame)
             if record is not None and record.logits is not None:
-                logits = record.logits
+                there = PreviousMask(record.logits, record.region or whole)
             elif previous is not None:
-                logits = self._logits_of(previous)
+                there = PreviousMask(self._logits_of(previous), whole)
         try:
             self._consolidate(except_frame=prompt.frame)
-            record = self._set.engine.prompt(
-                track, step, self._features_of(prompt.frame, keep=True), (height, width), logits
-            )
+            record = self._set.engine.prompt(track, step, self._sight_of(prompt.frame, keep=True), there)
         except Exception:
             undo()
             raise
@@ -221,23 +222,19 @@ class Session:
                 on_stage("decode")
                 frame = next(frames)
                 on_stage("encode")
-                features = self._known_features(frame.index)
-                if features is None:
-                    features = self.backbone.encode_image(self.backbone.preprocess(frame.rgb))
-                self._latest = (frame.index, features)
+                sight = self._known_sight(frame.index) or Sight(self.backbone, frame.rgb)
+                self._latest = (frame.index, sight)
+                step = Step(frame.index, visit.reverse, self.frame_count, stride)
+                tracks = [track for track in self._set.tracks.values() if self._active(track, visit, direction)]
+                self._set.engine.look(tracks, step, sight)
                 on_stage("track")
                 self._consolidate(except_frame=frame.index)
-                result = self._visit(frame, features, visit, stride, direction)
+                result = self._visit(frame, sight, step, tracks)
                 self._visited += 1
                 yield result
 
-    def _visit(
-        self, frame: Frame, features: ImageFeatures, visit: Visit, stride: int, direction: Direction
-    ) -> FrameResult:
-        step = Step(frame.index, visit.reverse, self.frame_count, stride)
-        tracks = [track for track in self._set.tracks.values() if self._active(track, visit, direction)]
-        size = (frame.height, frame.width)
-        self._set.engine.step(tracks, step, features, size)
+    def _visit(self, frame: Frame, sight: Sight, step: Step, tracks: Sequence[Track]) -> FrameResult:
+        self._set.engine.step(tracks, step, sight)
         shown = self._set.shown(tracks, step)
         self.last_logits = {track.object_id: record.logits for track, record in shown if record.logits is not None}
         return self._set.result(frame, shown)
@@ -345,25 +342,28 @@ class Session:
 
         return undo
 
-    def _known_features(self, frame: int) -> ImageFeatures | None:
-        """Features that are still here: of a prompted frame, or of the frame last shown, which is clicked most."""
+    def _known_sight(self, frame: int) -> Sight | None:
+        """What is still here of a prompted frame, or of the frame last shown, which is clicked most."""
         if self._latest is not None and self._latest[0] == frame:
             return self._latest[1]
-        return self._features.get(frame)
+        return self._sights.get(frame)
 
-    def _features_of(self, frame: int, *, keep: bool) -> ImageFeatures:
-        features = self._known_features(frame)
-        if features is None:
-            features = self.backbone.encode_image(self.backbone.preprocess(self.video.read(frame).rgb))
+    def _sight_of(self, frame: int, *, keep: bool) -> Sight:
+        sight = self._known_sight(frame)
+        if sight is None:
+            sight = Sight(self.backbone, self.video.read(frame).rgb)
         if keep:
-            self._features.put(frame, features)
-        return features
+            if self.options.zoom is None:
+                sight.see([sight.whole])
+                sight.forget_pixels()
+            self._sights.put(frame, sight)
+        return sight
 
     def _consolidate(self, except_frame: int | None) -> None:
         """Writes the memories of prompted frames, apart from one that is about to be visited or clicked again."""
         frames = {frame for track in self._set.tracks.values() for frame in track.pending} - {except_frame}
         for frame in sorted(frames):
-            self._set.engine.write_pending(self._set.tracks.values(), frame, self._features_of(frame, keep=False))
+            self._set.engine.write_pending(self._set.tracks.values(), frame, self._sight_of(frame, keep=False))
 
     def _logits_of(self, mask: Mask) -> torch.Tensor:
         pixels = torch.from_numpy(mask.to_array())[None, None].float()

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from keepsight.core import Frame, FrameResult, Mask, Prompt
 from keepsight.core.errors import InputError
-from keepsight.memory import Policy, PolicyFactory, Step, policy_factory
+from keepsight.memory import Policy, PolicyFactory, PolicySettings, Step, policy_factory
 from keepsight.models.backbone import Backbone
+from keepsight.tracking.engine import PreviousMask
 from keepsight.tracking.options import Compatibility, EngineOptions, Reference
 from keepsight.tracking.session import Session
+from keepsight.tracking.sight import Sight
 from keepsight.tracking.tracks import TrackSet
+from keepsight.tracking.zoom import Zoom
 from keepsight.video import VideoSource, open_video
 
 
@@ -30,13 +33,12 @@ class Tracker:
     def __init__(
         self,
         backbone: Backbone,
-        policy: str | type[Policy] | PolicyFactory = "sam2",
+        policy: str | type[Policy] | type[PolicySettings] | PolicyFactory = "sam2",
         options: EngineOptions | None = None,
     ) -> None:
         self.backbone = backbone
         self.options = options or EngineOptions()
-        is_named = isinstance(policy, (str, type))
-        self._policy: PolicyFactory = policy_factory(policy) if is_named else policy  # type: ignore[arg-type, assignment]
+        self._policy: PolicyFactory = policy_factory(policy)
         self._stream: _Stream | None = None
 
     def open(self, source: str | Path | VideoSource) -> Session:
@@ -129,7 +131,7 @@ class _Stream:
         frame = Frame(self.index, float(self.index) if time_s is None else time_s, rgb)
         step = Step(self.index, False, None)
         engine = self.set.engine
-        features = self.set.backbone.encode_image(self.set.backbone.preprocess(rgb))
+        sight = Sight(self.set.backbone, rgb)
         prompts, self.waiting = self.waiting, []
         known = list(self.set.tracks.values())
         fresh = [replace(prompt, frame=self.index) for prompt in prompts]
@@ -137,14 +139,16 @@ class _Stream:
         # A correction refines what the frame would have shown, so the object is followed onto it first.
         before = [track for track in known if track.object_id in corrected]
         if before:
-            engine.step(before, step, features, size)
+            engine.step(before, step, sight)
         for prompt in fresh:
             track = self.set.take_prompt(prompt, clear=False)
             record = track.bank.at(self.index)
-            previous = None if record is None else record.logits
-            engine.prompt(track, step, features, size, previous)
+            previous = None
+            if record is not None and record.logits is not None:
+                previous = PreviousMask(record.logits, record.region or sight.whole)
+            engine.prompt(track, step, sight, previous)
         tracks = list(self.set.tracks.values())
-        engine.step(tracks, step, features, size)
+        engine.step(tracks, step, sight)
         for track in tracks:
             # Only the latest prompt can still be clicked again; a stream must not grow with them.
             for past in [frame for frame in track.prompts if frame != self.index]:
@@ -156,25 +160,30 @@ class _Stream:
 def load(
     model: str | Path = "builtin",
     *,
-    policy: str | type[Policy] | PolicyFactory = "sam2",
+    policy: str | type[Policy] | type[PolicySettings] | PolicyFactory = "sam2",
     policy_options: dict[str, Any] | None = None,
     device: str = "auto",
     dtype: str = "auto",
     reference: Reference = "meta",
     image_size: int | None = None,
+    zoom: bool | Zoom | None = None,
     options: EngineOptions | None = None,
 ) -> Tracker:
     """Loads a model and gives it a memory policy.
 
     Args:
         model: a name from ``keepsight models``, a downloaded hub id, or a folder with config.json and safetensors.
-        policy: a name from ``keepsight policies``, a policy class, or a maker of policies.
+        policy: a name from ``keepsight policies``, settings such as ``SAM2Long(pathways=3)``, a policy class, or a maker of
+            policies.
         policy_options: parameters of a named policy.
         device: "auto", "cpu", "cuda", "cuda:N", "mps".
         dtype: "auto", "float32", "bfloat16", "float16".
         reference: whose behaviour where Meta's predictor and transformers' differ.
         image_size: another side of the model input in px, where the family allows it.
-        options: further settings; its ``compatibility`` wins over ``reference``.
+        zoom: look at small objects closely (see :class:`~keepsight.tracking.Zoom`); default: where the model gains by it,
+            which is the built-in one.
+        options: further settings; its ``compatibility`` wins over ``reference``, and its ``zoom`` holds unless ``zoom`` is
+            given here.
 
     Raises:
         ModelError: weights that are unknown, missing, gated or incomplete.
@@ -182,7 +191,11 @@ def load(
     """
     from keepsight.models.loading import load_backbone
 
-    factory = policy_factory(policy, policy_options) if isinstance(policy, (str, type)) else policy
+    factory = policy_factory(policy, policy_options)
     backbone = load_backbone(model, device=device, dtype=dtype, image_size=image_size)
-    chosen = options or EngineOptions(compatibility=Compatibility.of(reference))
+    chosen = options or EngineOptions(
+        compatibility=Compatibility.of(reference), zoom=Zoom() if backbone.info.zoom else None
+    )
+    if zoom is not None:
+        chosen = replace(chosen, zoom=zoom if isinstance(zoom, Zoom) else Zoom() if zoom else None)
     return Tracker(backbone, factory, chosen)

@@ -10,34 +10,31 @@ import torch
 from keepsight.core import Frame, FrameResult, Prompt, Source, TrackedObject
 from keepsight.core.errors import InputError
 from keepsight.memory import FrameRecord, MemoryLimits, Policy, PolicyFactory, Role, Step
-from keepsight.models.backbone import Backbone, ImageFeatures
+from keepsight.models.backbone import Backbone
 from keepsight.tracking.engine import Engine
 from keepsight.tracking.masks import fill_holes, masks_at_size
 from keepsight.tracking.options import EngineOptions
+from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, Track
 
 
 class FeatureCache:
-    """Image features by frame, least recently used out first, within a byte budget."""
+    """Sights of frames, least recently used out first, within a byte budget."""
 
-    def __init__(self, backbone: Backbone, limit_bytes: int) -> None:
-        self._backbone = backbone
+    def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
-        self._items: OrderedDict[int, ImageFeatures] = OrderedDict()
-        self._sizes: dict[int, int] = {}
+        self._items: OrderedDict[int, Sight] = OrderedDict()
 
-    def get(self, frame: int) -> ImageFeatures | None:
+    def get(self, frame: int) -> Sight | None:
         if frame in self._items:
             self._items.move_to_end(frame)
         return self._items.get(frame)
 
-    def put(self, frame: int, features: ImageFeatures) -> None:
-        self._items[frame] = features
+    def put(self, frame: int, sight: Sight) -> None:
+        self._items[frame] = sight
         self._items.move_to_end(frame)
-        self._sizes[frame] = self._backbone.feature_bytes(features)
-        while sum(self._sizes.values()) > self._limit and self._items:
-            oldest, _ = self._items.popitem(last=False)
-            del self._sizes[oldest]
+        while self._items and sum(item.nbytes() for item in self._items.values()) > self._limit:
+            self._items.popitem(last=False)
 
 
 class TrackSet:
@@ -84,8 +81,9 @@ class TrackSet:
     def remove(self, object_id: int) -> None:
         if object_id not in self.tracks:
             raise InputError(f"There is no object {object_id}; there are: {sorted(self.tracks) or 'none'}.")
-        del self.tracks[object_id]
+        kind = type(self.tracks.pop(object_id).policy)
         self.retired_ids.add(object_id)
+        kind.regroup([track.bank for track in self.tracks.values() if type(track.policy) is kind])
 
     def shown(self, tracks: Sequence[Track], step: Step) -> list[tuple[Track, FrameRecord]]:
         """What the policies show for ``tracks`` on a frame they have just been followed onto."""
@@ -103,7 +101,7 @@ class TrackSet:
             # A prompted frame was filled before its memory was written, as Meta does.
             largest = 0 if record.role is Role.PROMPT else self.options.compatibility.fill_hole_px
             logits.append(fill_holes(record.logits, largest))
-        masks = masks_at_size(logits, height, width)
+        masks = masks_at_size(logits, height, width, [record.region for _, record in shown])
         return [
             TrackedObject(
                 object_id=track.object_id,

@@ -36,11 +36,13 @@ def test_units_follow_a_square_and_do_not_depend_on_their_company(
     mask = torch.zeros(2, 1, 256, 256)
     mask[0, 0, 86:185, 64:136] = 1
     mask[1, 0, 10:50, 150:220] = 1
-    memories = backbone.encode_memory(features[0], mask * 20 - 10, torch.tensor([10.0, 10.0]), binarize=True)
+    memories = backbone.encode_memory(
+        features[0], mask * 20 - 10, torch.tensor([10.0, 10.0]), binarize=True, views=[0, 0]
+    )
     assert memories[0].keys.data_ptr() == memories[1].keys.data_ptr()
     reads = [UnitReads((MemoryRead(m, 3, True),)) for m in memories]
-    conditioned = backbone.condition(features[1], reads)
-    out = backbone.decode(features[1], conditioned, None, True)
+    conditioned = backbone.condition(features[1], reads, [0] * len(reads))
+    out = backbone.decode(features[1], conditioned, None, True, [0] * len(reads))
     shown = out.logits[0, int(out.ious[0].argmax())] > 0
     truth = torch.zeros(256, 256, dtype=torch.bool)
     truth[86:185, 71:142] = True
@@ -50,28 +52,28 @@ def test_units_follow_a_square_and_do_not_depend_on_their_company(
     keep[:, :16] = False
     mixed = [reads[0], UnitReads((MemoryRead(memories[1], 3, True, keep, 1.05),))]
     for company in ([reads[0]], mixed):
-        other = backbone.condition(features[1], company)
-        alone = backbone.decode(features[1], backbone.select_units(other, [0]), None, True)
+        other = backbone.condition(features[1], company, [0] * len(company))
+        alone = backbone.decode(features[1], backbone.select_units(other, [0]), None, True, [0])
         assert torch.allclose(alone.logits[0], out.logits[0], atol=1e-2)
 
 
 def test_prompts_reach_the_decoder(backbone: BuiltinBackbone, frames: list[np.ndarray]) -> None:
     features = backbone.encode_image(backbone.preprocess(frames[0]))
-    empty = backbone.condition(features, [UnitReads()])
+    empty = backbone.condition(features, [UnitReads()], [0])
     box = PromptBatch(torch.tensor([[[64.0, 86.0], [136.0, 185.0]]]), torch.tensor([[2, 3]], dtype=torch.int32))
-    out = backbone.decode(features, empty, box, False)
+    out = backbone.decode(features, empty, box, False, [0])
     shown = out.logits[0, 0] > 0
     truth = torch.zeros(256, 256, dtype=torch.bool)
     truth[86:185, 64:136] = True
     assert float((shown & truth).sum() / (shown | truth).sum()) > 0.8
-    again = backbone.decode(features, empty, PromptBatch(box.points, box.labels, out.logits), False)
+    again = backbone.decode(features, empty, PromptBatch(box.points, box.labels, out.logits), False, [0])
     assert again.logits.shape == (1, 1, 256, 256)
 
 
 def test_memory_survives_packing_and_absence_empties_it(backbone: BuiltinBackbone, frames: list[np.ndarray]) -> None:
     features = backbone.encode_image(backbone.preprocess(frames[0]))
     logits = torch.randn(2, 1, 256, 256)
-    kept, gone = backbone.encode_memory(features, logits, torch.tensor([1.0, -1.0]), binarize=False)
+    kept, gone = backbone.encode_memory(features, logits, torch.tensor([1.0, -1.0]), binarize=False, views=[0, 0])
     assert float(gone.value.abs().max()) == 0
     copy = backbone.unpack_memory(backbone.pack_memory(kept))
     assert torch.equal(copy.keys, kept.keys)

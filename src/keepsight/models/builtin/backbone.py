@@ -20,7 +20,8 @@ from torch import Tensor
 
 from keepsight.core.errors import ModelError
 from keepsight.models.backbone import Backbone, BackboneInfo, Decoded, MemoryRead, PromptBatch, UnitReads
-from keepsight.models.builtin.affinity import gate_prior, values_from_logits
+from keepsight.models.builtin.affinity import PRIOR_CHANNELS, gate_prior, values_from_logits, with_flow
+from keepsight.models.builtin.flow import to_grey, warp_previous
 from keepsight.models.builtin.network import BuiltinNetwork, Features
 from keepsight.models.builtin.refine import Guide, prepare, refine
 from keepsight.models.builtin.weights import WEIGHTS, load_network
@@ -36,25 +37,33 @@ class BuiltinMemory:
     """Memory of one object on one frame.
 
     Attributes:
-        keys: (64, S/8, S/8) unit-length keys of the frame; one tensor shared by all objects of the frame.
+        keys: (64, S/8, S/8) unit-length keys of the view; one tensor shared by all objects seen in it.
         value: (4, S/8, S/8) mask in 2x2 sub-cells, in [0, 1].
+        grey: (S, S) uint8, the view itself, for the optical flow to the next frame; shared likewise.
     """
 
     keys: Tensor
     value: Tensor
+    grey: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class FrameFeatures:
-    """One frame's maps, and what pulls its masks to the edges of the picture (None: leave them as decoded)."""
+    """Maps of V views of a frame.
+
+    keys: those of `maps`, a tensor of its own for each view, so that a memory holds no more than it reads; greys: the views
+    as (S, S) uint8; guides: what pulls masks to the edges of the picture (None: leave them as decoded).
+    """
 
     maps: Features
-    guide: Guide | None
+    keys: list[Tensor]
+    greys: list[Tensor]
+    guides: list[Guide] | None
 
 
 @dataclass(frozen=True, eq=False)
 class Conditioned:
-    """What `BuiltinBackbone.condition` gives: the propagated prior (B, 5, S/4, S/4), None without memory."""
+    """What `BuiltinBackbone.condition` gives: the propagated prior (B, 6, S/4, S/4), None without memory."""
 
     units: int
     prior: Tensor | None
@@ -87,6 +96,7 @@ class BuiltinBackbone(Backbone):
             slots=SLOTS,
             pointers=0,
             max_conditioning=MAX_CONDITIONING,
+            zoom=True,
         )
 
     def preprocess(self, rgb: NDArray[np.uint8]) -> Tensor:
@@ -99,51 +109,107 @@ class BuiltinBackbone(Backbone):
 
     @torch.inference_mode()
     def encode_image(self, pixels: Tensor) -> FrameFeatures:
-        return FrameFeatures(self.network.encode_image(pixels), prepare(pixels) if self.edges else None)
+        # Two at a time: larger batches leave the processor's cache.
+        size = 2 if self.device.type == "cpu" else len(pixels)
+        maps = _joined([self.network.encode_image(part) for part in pixels.split(size)])
+        keys = [view.clone(memory_format=torch.contiguous_format) for view in maps.keys]
+        colours = [x.permute(1, 2, 0).to(torch.uint8).cpu().numpy() for x in pixels]
+        guides = [prepare(view[None]) for view in pixels] if self.edges else None
+        return FrameFeatures(maps, keys, [torch.from_numpy(to_grey(rgb)) for rgb in colours], guides)
+
+    def join_features(self, parts: Sequence[FrameFeatures]) -> FrameFeatures:
+        guides = [guide for part in parts for guide in part.guides or ()] if self.edges else None
+        keys = [view for part in parts for view in part.keys]
+        greys = [grey for part in parts for grey in part.greys]
+        return FrameFeatures(_joined([part.maps for part in parts]), keys, greys, guides)
 
     def feature_bytes(self, features: FrameFeatures) -> int:
-        guide = 0 if features.guide is None else sum(x.nbytes for x in features.guide)
-        return guide + sum(x.numel() * x.element_size() for x in features.maps)
+        guides = sum(x.nbytes for guide in features.guides or () for x in guide)
+        greys = sum(grey.nbytes for grey in features.greys)
+        return guides + greys + sum(x.numel() * x.element_size() for x in features.maps)
 
     @torch.inference_mode()
-    def condition(self, features: FrameFeatures, reads: Sequence[UnitReads]) -> Conditioned:
+    def condition(self, features: FrameFeatures, reads: Sequence[UnitReads], views: Sequence[int]) -> Conditioned:
         if not any(unit.spatial for unit in reads):
             return Conditioned(len(reads), None)
-        # Units that read the same frames in the same way share one affinity matrix.
+        # Units that see the same view and read the same frames in the same way share one affinity matrix.
         groups: dict[tuple[object, ...], list[int]] = {}
-        for i, unit in enumerate(reads):
-            groups.setdefault(tuple(_identity(read) for read in unit.spatial), []).append(i)
-        prior = features.maps.keys.new_empty(len(reads), 5, self.cells, self.cells)
+        for i, (unit, view) in enumerate(zip(reads, views, strict=True)):
+            groups.setdefault((view, *(_identity(read) for read in unit.spatial)), []).append(i)
+        # Groups of one shape go through the network together.
+        alike: dict[tuple[object, ...], list[list[int]]] = {}
         for members in groups.values():
-            prior[members] = self._propagate(features, [reads[i].spatial for i in members])
+            first = reads[members[0]].spatial
+            shape = (len(members), *(read.conditioning for read in first), any(r.token_keep is not None for r in first))
+            alike.setdefault(shape, []).append(members)
+        prior = features.maps.keys.new_empty(len(reads), PRIOR_CHANNELS, self.cells, self.cells)
+        for batch in alike.values():
+            rows = [views[members[0]] for members in batch]
+            part = self._propagate(features, rows, [[reads[i].spatial for i in members] for members in batch])
+            prior[[i for members in batch for i in members]] = part.flatten(0, 1)
+        if self.motion_gate:
+            self._gate(prior, reads)
         return Conditioned(len(reads), prior)
 
-    def _propagate(self, features: FrameFeatures, members: Sequence[Sequence[MemoryRead]]) -> Tensor:
-        """Prior (K, 5, S/4, S/4) of units that read the same frames."""
-        first = members[0]
-        values = torch.stack([torch.stack([read.memory.value for read in reads]) for reads in members])
-        keep = None
-        if any(read.token_keep is not None for read in first):
+    def _propagate(
+        self, features: FrameFeatures, rows: Sequence[int], groups: Sequence[Sequence[Sequence[MemoryRead]]]
+    ) -> Tensor:
+        """Prior (G, K, 6, S/4, S/4) of G groups of K units; those of a group see one view and read the same frames."""
+        firsts = [members[0] for members in groups]
+        values = torch.stack(
+            [torch.stack([torch.stack([r.memory.value for r in reads]) for reads in members]) for members in groups]
+        )
+        keep = scale = placement = None
+        if any(read.token_keep is not None for first in firsts for read in first):
             grid = features.maps.keys.shape[-2:]
             full = np.ones(grid, np.bool_)
-            maps = [full if read.token_keep is None else _to_grid(read.token_keep, grid) for read in first]
-            keep = torch.from_numpy(np.stack(maps)).to(self.device)[None]
-        scale = None
-        if any(read.key_scale != 1.0 for read in first):
-            scale = torch.tensor([[read.key_scale for read in first]], device=self.device, dtype=self.dtype)
+            maps = [
+                [full if read.token_keep is None else _to_grid(read.token_keep, grid) for read in first]
+                for first in firsts
+            ]
+            keep = torch.from_numpy(np.array(maps)).to(self.device)
+        if any(read.key_scale != 1.0 for first in firsts for read in first):
+            scales = [[read.key_scale for read in first] for first in firsts]
+            scale = torch.tensor(scales, device=self.device, dtype=self.dtype)
+        if any(read.placement is not None for first in firsts for read in first):
+            placement = _placements(firsts, self.device, self.dtype)
         prior = self.network.propagate(
-            features.maps.keys,
-            torch.stack([read.memory.keys for read in first])[None],
-            values[None],
-            torch.tensor([read.conditioning for read in first]),
+            features.maps.keys[list(rows)],
+            torch.stack([torch.stack([read.memory.keys for read in first]) for first in firsts]),
+            values,
+            torch.tensor([read.conditioning for read in firsts[0]]),
             keep,
             scale,
-        )[0]
-        if self.motion_gate:
-            recent = sorted((read.slot_code, i) for i, read in enumerate(first) if not read.conditioning)
+            placement,
+        )
+        flows = [self._flow(features, row, members) for row, members in zip(rows, groups, strict=True)]
+        last = [prior[i, :, 0] if flow is None else flow for i, flow in enumerate(flows)]
+        return with_flow(prior, torch.stack(last))
+
+    def _flow(self, features: FrameFeatures, row: int, members: Sequence[Sequence[MemoryRead]]) -> Tensor | None:
+        """Masks (K, S/4, S/4) of the frame before, carried along by optical flow; None when it is not among the reads."""
+        before = next((i for i, read in enumerate(members[0]) if read.age == 1), None)
+        if before is None:
+            return None
+        read = members[0][before]
+        values = torch.stack([reads[before].memory.value for reads in members])
+        grey = read.memory.grey.numpy()
+        return warp_previous(features.greys[row].numpy(), grey, values, read.placement).to(self.dtype)
+
+    def _gate(self, prior: Tensor, reads: Sequence[UnitReads]) -> None:
+        """Applies the motion gate in place, units with as many recent memories together."""
+        recents: dict[int, list[tuple[int, list[MemoryRead]]]] = {}
+        for i, unit in enumerate(reads):
+            recent = sorted((r for r in unit.spatial if not r.conditioning), key=lambda r: r.slot_code)
             if recent:
-                prior = gate_prior(prior, values[:, [i for _, i in recent]])
-        return prior
+                recents.setdefault(len(recent), []).append((i, recent))
+        for group in recents.values():
+            units = [i for i, _ in group]
+            values = torch.stack([torch.stack([read.memory.value for read in recent]) for _, recent in group])
+            placement = None
+            if any(read.placement is not None for _, recent in group for read in recent):
+                placement = _placements([recent for _, recent in group], self.device, self.dtype)
+            prior[units] = gate_prior(prior[units], values, placement=placement)
 
     def select_units(self, conditioned: Conditioned, units: Sequence[int]) -> Conditioned:
         if conditioned.prior is None or list(units) == list(range(conditioned.units)):
@@ -152,7 +218,12 @@ class BuiltinBackbone(Backbone):
 
     @torch.inference_mode()
     def decode(
-        self, features: FrameFeatures, conditioned: Conditioned, prompts: PromptBatch | None, multimask: bool
+        self,
+        features: FrameFeatures,
+        conditioned: Conditioned,
+        prompts: PromptBatch | None,
+        multimask: bool,
+        views: Sequence[int],
     ) -> Decoded:
         if prompts is None or prompts.points.shape[1] == 0:
             points = torch.zeros(conditioned.units, 1, 2, device=self.device, dtype=self.dtype)
@@ -163,16 +234,28 @@ class BuiltinBackbone(Backbone):
         logits = None if prompts is None or prompts.logits is None else prompts.logits.to(self.device, self.dtype)
         if logits is not None and logits.shape[-1] != self.cells:
             logits = F.avg_pool2d(logits, logits.shape[-1] // self.cells)
-        out = self.network.decode(features.maps, points, labels, conditioned.prior, logits, multimask)
-        masks = out.logits if features.guide is None else refine(out.logits, features.guide)
+        rows = views[:1] if len(set(views)) == 1 else list(views)
+        maps = Features(*(level[list(rows)] for level in features.maps))
+        out = self.network.decode(maps, points, labels, conditioned.prior, logits, multimask)
+        masks = out.logits
+        if features.guides is not None:
+            guides = features.guides
+            masks = torch.cat([refine(unit[None], guides[view]) for unit, view in zip(masks, views, strict=True)])
         return Decoded(masks, out.ious, out.object_scores, None)
 
-    def mask_prompt_pointer(self, features: FrameFeatures, masks: Tensor, multimask: bool) -> None:
+    def mask_prompt_pointer(
+        self, features: FrameFeatures, masks: Tensor, multimask: bool, views: Sequence[int]
+    ) -> None:
         return None
 
     @torch.inference_mode()
     def encode_memory(
-        self, features: FrameFeatures, mask_logits: Tensor, object_scores: Tensor, binarize: bool
+        self,
+        features: FrameFeatures,
+        mask_logits: Tensor,
+        object_scores: Tensor,
+        binarize: bool,
+        views: Sequence[int],
     ) -> list[BuiltinMemory]:
         logits = mask_logits.to(self.device, self.dtype)
         if binarize:
@@ -182,14 +265,16 @@ class BuiltinBackbone(Backbone):
                 logits = F.interpolate(logits, (size, size), mode="bilinear", align_corners=False)
             logits = (logits > 0).to(self.dtype) * 40 - 20
         values = values_from_logits(logits[:, 0], object_scores.to(self.device), self.cells)
-        keys = features.maps.keys[0].contiguous()
-        return [BuiltinMemory(keys, value.clone()) for value in values]
+        return [
+            BuiltinMemory(features.keys[view], value.clone(), features.greys[view])
+            for view, value in zip(views, values, strict=True)
+        ]
 
     def pack_memory(self, memory: BuiltinMemory) -> dict[str, Tensor]:
-        return {"keys": memory.keys, "value": memory.value}
+        return {"keys": memory.keys, "value": memory.value, "grey": memory.grey}
 
     def unpack_memory(self, tensors: dict[str, Tensor]) -> BuiltinMemory:
-        return BuiltinMemory(tensors["keys"].to(self.device), tensors["value"].to(self.device))
+        return BuiltinMemory(tensors["keys"].to(self.device), tensors["value"].to(self.device), tensors["grey"].cpu())
 
 
 def load_builtin(
@@ -220,7 +305,25 @@ def load_builtin(
 def _identity(read: MemoryRead) -> tuple[object, ...]:
     keep = None if read.token_keep is None else read.token_keep.tobytes()
     # By address: views of one frame's keys are new objects each time. All reads of a step are alive together.
-    return read.memory.keys.data_ptr(), read.conditioning, read.slot_code, read.key_scale, keep
+    return (
+        read.memory.keys.data_ptr(),
+        read.conditioning,
+        read.slot_code,
+        read.key_scale,
+        read.placement,
+        read.age,
+        keep,
+    )
+
+
+def _placements(reads: Sequence[Sequence[MemoryRead]], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(rows, F, 4); reads of the present view are where they are."""
+    rows = [[read.placement or (1.0, 1.0, 0.0, 0.0) for read in row] for row in reads]
+    return torch.tensor(rows, device=device, dtype=dtype)
+
+
+def _joined(maps: Sequence[Features]) -> Features:
+    return maps[0] if len(maps) == 1 else Features(*(torch.cat(levels) for levels in zip(*maps, strict=True)))
 
 
 def _to_grid(keep: NDArray[np.bool_], grid: torch.Size) -> NDArray[np.bool_]:

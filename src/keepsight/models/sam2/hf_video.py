@@ -32,10 +32,18 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 @dataclass(eq=False)
 class HFImageFeatures:
-    """Features of one frame: two fine levels ``(1, C, h, w)`` and the memory level ``(1, C, g, g)``."""
+    """Features of V views of a frame: two fine levels ``(V, C, h, w)`` and the memory level ``(V, C, g, g)``."""
 
     fine: list[Tensor]
     top: Tensor
+
+    def of(self, views: Sequence[int]) -> HFImageFeatures:
+        """Rows for units: one row, to be shared, when all of them see the same view."""
+        if len(set(views)) == 1:
+            row = slice(views[0], views[0] + 1)
+            return HFImageFeatures([level[row] for level in self.fine], self.top[row])
+        rows = list(views)
+        return HFImageFeatures([level[rows] for level in self.fine], self.top[rows])
 
 
 class _ConstantPositions(nn.Module):
@@ -151,18 +159,26 @@ class HFVideoBackbone(Backbone):
     def encode_image(self, pixels: Tensor) -> HFImageFeatures:
         maps = self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states
         images = [
-            level.permute(1, 2, 0).reshape(1, level.shape[2], *size)
+            level.permute(1, 2, 0).reshape(level.shape[1], level.shape[2], *size)
             for level, size in zip(maps, self.sizes, strict=True)
         ]
         return HFImageFeatures(fine=images[:-1], top=images[-1])
+
+    def join_features(self, parts: Sequence[HFImageFeatures]) -> HFImageFeatures:
+        fine = [torch.cat(levels) for levels in zip(*(part.fine for part in parts), strict=True)]
+        return HFImageFeatures(fine, torch.cat([part.top for part in parts]))
 
     def feature_bytes(self, features: HFImageFeatures) -> int:
         return sum(level.numel() * level.element_size() for level in [*features.fine, features.top])
 
     @torch.inference_mode()
-    def condition(self, features: HFImageFeatures, reads: Sequence[UnitReads]) -> Tensor:
-        """``(B, C, g, g)``."""
-        tokens = features.top.flatten(2).transpose(1, 2)
+    def condition(self, features: HFImageFeatures, reads: Sequence[UnitReads], views: Sequence[int]) -> Tensor:
+        """``(B, C, g, g)``.
+
+        Memories of another view are read as if it had been this one: a region that follows its object is to these weights
+        what a moving camera is.
+        """
+        tokens = features.of(views).top.flatten(2).transpose(1, 2)
         if not any(unit.spatial for unit in reads):
             seen = (tokens + self.model.no_memory_embedding).expand(len(reads), -1, -1)
         else:
@@ -190,7 +206,12 @@ class HFVideoBackbone(Backbone):
 
     @torch.inference_mode()
     def decode(
-        self, features: HFImageFeatures, conditioned: Tensor, prompts: PromptBatch | None, multimask: bool
+        self,
+        features: HFImageFeatures,
+        conditioned: Tensor,
+        prompts: PromptBatch | None,
+        multimask: bool,
+        views: Sequence[int],
     ) -> Decoded:
         batch = conditioned.shape[0]
         if prompts is None or prompts.points.shape[1] == 0:
@@ -200,7 +221,7 @@ class HFVideoBackbone(Backbone):
             points = prompts.points[:, None].to(self.device, self.dtype)
             labels = prompts.labels[:, None].to(self.device, torch.int32)
         logits = None if prompts is None or prompts.logits is None else prompts.logits.to(self.device, self.dtype)
-        return self._decode(features, conditioned, points, labels, logits, multimask)
+        return self._decode(features.of(views), conditioned, points, labels, logits, multimask)
 
     def _decode(
         self,
@@ -229,7 +250,10 @@ class HFVideoBackbone(Backbone):
         )
 
     @torch.inference_mode()
-    def mask_prompt_pointer(self, features: HFImageFeatures, masks: Tensor, multimask: bool) -> Tensor:
+    def mask_prompt_pointer(
+        self, features: HFImageFeatures, masks: Tensor, multimask: bool, views: Sequence[int]
+    ) -> Tensor:
+        features = features.of(views)
         model, batch = self.model, masks.shape[0]
         dense = model.mask_downsample(masks.to(self.device, self.dtype))
         size = model.prompt_encoder.mask_input_size
@@ -249,8 +273,14 @@ class HFVideoBackbone(Backbone):
 
     @torch.inference_mode()
     def encode_memory(
-        self, features: HFImageFeatures, mask_logits: Tensor, object_scores: Tensor, binarize: bool
+        self,
+        features: HFImageFeatures,
+        mask_logits: Tensor,
+        object_scores: Tensor,
+        binarize: bool,
+        views: Sequence[int],
     ) -> list[SpatialMemory]:
+        features = features.of(views)
         model, size = self.model, self.info.image_size
         masks = mask_logits.to(self.device)
         if masks.shape[-1] != size:

@@ -105,7 +105,7 @@ class MemoryAttention:
         """Conditions image tokens on each unit's memory.
 
         Args:
-            image: ``(1, HW, C)``.
+            image: ``(1, HW, C)`` when all units see the same view, else ``(B, HW, C)``.
             reads: one a unit, each with at least one spatial read.
             pointer_tokens: per unit ``(tokens (n, 64), codes (n, 64), scales (n, 1))`` or ``None``.
 
@@ -121,7 +121,7 @@ class MemoryAttention:
         for units in self._batches(reads, pointer_tokens):
             values = self._values(units, reads, pointer_tokens, image.dtype)
             bias = self._token_bias(units, reads, pointer_tokens, image)
-            state, state_query = hidden, query
+            state, state_query = (hidden, query) if len(hidden) == 1 else (hidden[units], query[units])
             for index, layer in enumerate(self.layers):
                 if index:
                     state = state + self._self_attention(layer, state)

@@ -1,0 +1,96 @@
+"""One frame as the model sees it: whole, or in regions, each encoded once and for all objects that look there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from keepsight.core import Region
+from keepsight.models.backbone import Backbone, ImageFeatures
+
+
+class Sight:
+    """Image features of one frame by region.
+
+    Args:
+        backbone: encodes.
+        rgb: uint8 ``(H, W, 3)``; may be let go with :meth:`forget_pixels` once everything was seen.
+        motion: gives the flow back to the frame before, asked at most once; see :class:`keepsight.memory.Picture`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        rgb: NDArray[np.uint8],
+        motion: Callable[[], NDArray[np.float32] | None] | None = None,
+    ) -> None:
+        self._backbone = backbone
+        self._rgb: NDArray[np.uint8] | None = rgb
+        self._size = (int(rgb.shape[0]), int(rgb.shape[1]))
+        self._rows: dict[Region, int] = {}
+        self._features: ImageFeatures | None = None
+        self._motion = motion
+        self._flow: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of_features(cls, backbone: Backbone, features: ImageFeatures, size: tuple[int, int]) -> Sight:
+        """The sight of a whole frame ``(height, width)`` that was encoded already."""
+        sight = cls(backbone, np.empty((*size, 0), np.uint8))
+        sight._rgb = None
+        sight._rows[Region.whole(*size)] = 0
+        sight._features = features
+        return sight
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(height, width)`` in px."""
+        return self._size
+
+    @property
+    def whole(self) -> Region:
+        return Region.whole(*self._size)
+
+    @property
+    def features(self) -> ImageFeatures:
+        """Features of all regions seen so far, a row each."""
+        if self._features is None:
+            raise ValueError("nothing of this frame was looked at yet")
+        return self._features
+
+    def see(self, regions: Sequence[Region]) -> list[int]:
+        """Rows of :attr:`features` that hold ``regions``; what is new is encoded in one batch."""
+        fresh = [region for region in dict.fromkeys(regions) if region not in self._rows]
+        if fresh:
+            self._encode(fresh)
+        return [self._rows[region] for region in regions]
+
+    def motion(self) -> NDArray[np.float32] | None:
+        """See :class:`keepsight.memory.Picture`."""
+        if self._motion is not None:
+            self._flow, self._motion = self._motion(), None
+        return self._flow
+
+    def forget_pixels(self) -> None:
+        """Frees the frame itself; regions that were not seen before cannot be seen any more."""
+        self._rgb = None
+
+    def nbytes(self) -> int:
+        """What is held, in bytes."""
+        pixels = 0 if self._rgb is None else self._rgb.nbytes
+        return pixels + (0 if self._features is None else self._backbone.feature_bytes(self._features))
+
+    def _encode(self, regions: list[Region]) -> None:
+        if self._rgb is None:
+            raise ValueError("the frame's pixels were let go before all of it was seen")
+        crops = [self._rgb[region.y1 : region.y2, region.x1 : region.x2] for region in regions]
+        pixels = [self._backbone.preprocess(crop) for crop in crops]
+        features = self._backbone.encode_image(pixels[0] if len(pixels) == 1 else torch.cat(pixels))
+        held = len(self._rows)
+        self._features = (
+            features if self._features is None else self._backbone.join_features([self._features, features])
+        )
+        for offset, region in enumerate(regions):
+            self._rows[region] = held + offset

@@ -1,0 +1,176 @@
+"""Where to look: a search region around each object, at the full resolution of the model's input.
+
+A person of 30 x 90 px in a large frame is a dozen cells of a small model's input, and no memory rule brings back what the
+resize has thrown away. So the model may look at a square around the object instead of at the whole frame. The region
+stands still while the object stays well inside it, so that places in it mean the same from frame to frame; it follows when
+the object leaves its middle or changes in size. When the object is lost the region grows to the whole frame and then walks
+over it in tiles, one a frame, so that a small object that comes back anywhere is seen large enough to be known again.
+
+Only rules are here, as pure functions of boxes; :mod:`keepsight.tracking.engine` calls the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keepsight.core import Box, Region
+from keepsight.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """How closely objects are looked at. All sides are of squares.
+
+    Attributes:
+        context: side of the region over the larger side of the object's box. Up: survives faster motion, sees less
+            detail; from 1.5.
+        prompt_context: the same on a frame with a box that a person drew, where the object is known to be inside.
+        least_px: least side in px of the frame: enlarging further shows nothing more.
+        whole_share: a region whose side would be at least this share of the frame's longer side becomes the whole
+            frame; such objects share one look.
+        drift: how far the object's centre may go from the region's, over the region's side, before it follows.
+        rescale: by what factor the wanted side may differ from the region's before it is taken; also the most by which
+            the region grows or shrinks in one step, so that one bad mask cannot blow it up.
+        search_context: side of the tiles in which a lost object is searched, over the object's larger side.
+        pyramid_step: factor between the sides of the looks with which a click without a mask is answered.
+        pyramid_least_px: side of the closest of them.
+    """
+
+    context: float = 2.5
+    prompt_context: float = 2.0
+    least_px: int = 48
+    whole_share: float = 0.85
+    drift: float = 0.12
+    rescale: float = 1.3
+    search_context: float = 6.0
+    pyramid_step: float = 2.0
+    pyramid_least_px: int = 96
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("context", 1.5),
+            ("prompt_context", 1.1),
+            ("search_context", 2.0),
+            ("rescale", 1.01),
+            ("pyramid_step", 1.2),
+        ):
+            if not getattr(self, name) >= least:
+                raise InputError(f"zoom: {name} must be at least {least}, got {getattr(self, name)}.")
+        if not 0 < self.whole_share <= 1 or not 0 < self.drift < 0.5:
+            raise InputError("zoom: whole_share must be in (0, 1] and drift in (0, 0.5).")
+        if self.least_px < 8 or self.pyramid_least_px < 8:
+            raise InputError("zoom: least_px and pyramid_least_px must be at least 8.")
+
+    # -- on tracked frames -------------------------------------------------------------------------------------------
+    def follow(self, box: Box, before: Region, size: tuple[int, int]) -> Region:
+        """The region in which to look for an object that was last seen at ``box`` in the region ``before``."""
+        whole = Region.whole(*size)
+        wanted = self.context * _extent(box)
+        if before != whole:
+            side = float(max(before.width, before.height))
+            wanted = min(max(wanted, side / self.rescale), side * self.rescale)
+        best = self._square(box, wanted, size)
+        if before in (whole, best) or best == whole:
+            return best
+        ratio = max(best.width, best.height) / max(before.width, before.height)
+        moved = max(abs(best.x1 + best.x2 - before.x1 - before.x2), abs(best.y1 + best.y2 - before.y1 - before.y2)) / (
+            2 * max(before.width, before.height)
+        )
+        settled = 1 / math.sqrt(self.rescale) <= ratio <= math.sqrt(self.rescale)
+        return before if settled and moved <= self.drift else best
+
+    def search(self, box: Box, lost: int, before: Region, size: tuple[int, int]) -> Region:
+        """The region in which to look for an object that was last seen at ``box``, ``lost`` steps ago (1 or more)."""
+        whole = Region.whole(*size)
+        if lost == 1:
+            return before
+        wanted = self.context * _extent(box) * 1.5 ** (lost - 1)
+        grown = self._square(box, wanted, size)
+        if grown != whole:
+            return grown
+        tiles = self.tiles(box, size)
+        steps = math.ceil(math.log(max(*size) * self.whole_share / (self.context * _extent(box)), 1.5))
+        turn = lost - 1 - max(steps, 0)
+        # Between two tiles near each other the whole frame is looked at now and then: a large object shows there at once.
+        return whole if not tiles or turn % 4 == 0 else tiles[(turn - turn // 4 - 1) % len(tiles)]
+
+    def tiles(self, box: Box, size: tuple[int, int]) -> list[Region]:
+        """Overlapping tiles that cover the frame, sized for an object as large as ``box``; none where one would do."""
+        side = max(self.search_context * _extent(box), float(self.least_px))
+        if side >= self.whole_share * max(size):
+            return []
+        height, width = size
+        ys, xs = _steps(height, side), _steps(width, side)
+        return [self._square((x, y, x + side, y + side), side, size) for y in ys for x in xs]
+
+    def recentre(self, box: Box, before: Region, size: tuple[int, int]) -> Region | None:
+        """A better region for a second look at the same frame, ``None`` when the first was good enough.
+
+        It was not when the mask runs into a border behind which the frame goes on.
+        """
+        height, width = size
+        edge = 0.015 * max(before.width, before.height)
+        cut = (
+            (box[0] - before.x1 < edge and before.x1 > 0)
+            or (box[1] - before.y1 < edge and before.y1 > 0)
+            or (before.x2 - box[2] < edge and before.x2 < width)
+            or (before.y2 - box[3] < edge and before.y2 < height)
+        )
+        if not cut:
+            return None
+        better = self.follow(box, before, size)
+        return None if better == before else better
+
+    def close_up(self, box: Box, size: tuple[int, int]) -> Region:
+        """The region around an object as it is known now, whatever was looked at before."""
+        return self._square(box, self.context * _extent(box), size)
+
+    # -- on prompted frames ------------------------------------------------------------------------------------------
+    def around_box(self, box: Box, size: tuple[int, int]) -> Region:
+        """Where to look to answer a box."""
+        return self._square(box, self.prompt_context * _extent(box), size)
+
+    def pyramid(self, points: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[Region]:
+        """Looks from the whole frame to a close-up, all of which hold all of ``points``."""
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        box = (min(xs), min(ys), max(xs), max(ys))
+        least = max(float(self.pyramid_least_px), 1.5 * _extent(box))
+        regions = [Region.whole(*size)]
+        side = max(size) / self.pyramid_step
+        while side >= least:
+            region = self._square(box, side, size)
+            if region not in regions:
+                regions.append(region)
+            side /= self.pyramid_step
+        return regions
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+    def _square(self, box: Box, side: float, size: tuple[int, int]) -> Region:
+        """A square about the box's centre, pushed into the frame; as wide or high as the frame where it is larger."""
+        height, width = size
+        side = max(side, float(self.least_px))
+        if side >= self.whole_share * max(size):
+            return Region.whole(*size)
+        x1, x2 = _span((box[0] + box[2]) / 2, side, width)
+        y1, y2 = _span((box[1] + box[3]) / 2, side, height)
+        return Region(x1, y1, x2, y2)
+
+
+def _extent(box: Box) -> float:
+    return max(box[2] - box[0], box[3] - box[1], 1.0)
+
+
+def _span(centre: float, side: float, limit: int) -> tuple[int, int]:
+    length = min(round(side), limit)
+    start = min(max(round(centre - length / 2), 0), limit - length)
+    return start, start + length
+
+
+def _steps(length: int, side: float) -> list[float]:
+    """Starts of tiles of ``side`` that cover ``length`` and overlap by a quarter."""
+    if side >= length:
+        return [0.0]
+    count = math.ceil((length - side) / (0.75 * side)) + 1
+    return [index * (length - side) / (count - 1) for index in range(count)]

@@ -35,6 +35,7 @@ _HOMES = {
     "SAM2": "keepsight.memory",
     "SAMURAI": "keepsight.memory",
     "DAM4SAM": "keepsight.memory",
+    "SAM2Long": "keepsight.memory",
     "SAM3": "keepsight.memory",
     "SAM3DMS": "keepsight.memory",
     "MoSAM": "keepsight.memory",
@@ -57,6 +58,7 @@ __all__ = [
     "ModelError",
     "Project",
     "Prompt",
+    "SAM2Long",
     "Session",
     "StoreError",
     "TrackedObject",
@@ -78,7 +80,7 @@ if TYPE_CHECKING:
         StoreError,
         TrackedObject,
     )
-    from keepsight.memory import DAM4SAM, SAM2, SAM3, SAM3DMS, SAMURAI, MoSAM
+    from keepsight.memory import DAM4SAM, SAM2, SAM3, SAM3DMS, SAMURAI, MoSAM, SAM2Long
     from keepsight.store import Project
     from keepsight.tracking import Compatibility, EngineOptions, Session, Tracker, load
     from keepsight.video import open_video

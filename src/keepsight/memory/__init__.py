@@ -22,6 +22,7 @@ from keepsight.memory.policy import (
 from keepsight.memory.records import FrameRecord, ObjectMemory, Role
 from keepsight.memory.registry import POLICIES, PolicyFactory, policy_factory
 from keepsight.memory.sam2 import SAM2, SAM2Policy, select_conditioning
+from keepsight.memory.sam2long import SAM2Long, SAM2LongPolicy
 from keepsight.memory.sam3 import SAM3, SAM3Policy
 from keepsight.memory.sam3_dms import SAM3DMS, SAM3DMSPolicy
 from keepsight.memory.samurai import SAMURAI, SAMURAIPolicy
@@ -51,6 +52,8 @@ __all__ = [
     "ReferenceRules",
     "Role",
     "RoleChange",
+    "SAM2Long",
+    "SAM2LongPolicy",
     "SAM2Policy",
     "SAM3DMSPolicy",
     "SAM3Policy",

@@ -12,6 +12,7 @@ from keepsight.memory.dam4sam import DAM4SAM
 from keepsight.memory.mosam import MoSAM
 from keepsight.memory.policy import MemoryLimits, Policy, ReferenceRules
 from keepsight.memory.sam2 import SAM2
+from keepsight.memory.sam2long import SAM2Long
 from keepsight.memory.sam3 import SAM3
 from keepsight.memory.sam3_dms import SAM3DMS
 from keepsight.memory.samurai import SAMURAI
@@ -21,7 +22,7 @@ PolicyFactory = Callable[[MemoryLimits, ReferenceRules], Policy]
 
 # One line a policy, in the order in which they are shown.
 POLICIES: dict[str, type[PolicySettings]] = {
-    settings.name: settings for settings in (SAM2, SAM3, SAM3DMS, MoSAM, SAMURAI, DAM4SAM)
+    settings.name: settings for settings in (SAM2, SAM2Long, SAM3, SAM3DMS, MoSAM, SAMURAI, DAM4SAM)
 }
 
 

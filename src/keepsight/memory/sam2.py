@@ -50,7 +50,6 @@ class SAM2Policy(Policy):
     """Recent-6 (Ravi et al. 2024, section 4; memory_attention of the released predictor)."""
 
     name = "sam2"
-    settings: SAM2
 
     def __init__(
         self, limits: MemoryLimits, rules: ReferenceRules | None = None, settings: PolicySettings | None = None

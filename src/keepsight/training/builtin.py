@@ -76,15 +76,20 @@ SECOND = Phase(
     (
         Stage("t3", 0.0, EpisodeOptions(clips=4, frames=3, teach=0.35, corrected=0.3, tracked_corrections=0.08)),
         Stage("t5", 0.3, EpisodeOptions(clips=3, frames=5, teach=0.25, corrected=0.3, tracked_corrections=0.1)),
+        # Long episodes on what it predicted itself: short ones make it lean on the last mask, and it drifts.
         Stage(
-            "t4 tail",
-            0.5,
-            EpisodeOptions(clips=3, frames=4, teach=0.2, corrected=0.3, tracked_corrections=0.1, train_tail=True),
+            "t6 tail",
+            0.46,
+            EpisodeOptions(
+                clips=2, frames=6, teach=0.15, corrected=0.3, tracked_corrections=0.08, train_tail=True, flow=0.75
+            ),
         ),
         Stage(
-            "t7 tail",
+            "t9 tail",
             0.75,
-            EpisodeOptions(clips=2, frames=7, teach=0.1, corrected=0.3, tracked_corrections=0.1, train_tail=True),
+            EpisodeOptions(
+                clips=2, frames=9, teach=0.05, corrected=0.3, tracked_corrections=0.06, train_tail=True, flow=0.75
+            ),
         ),
     ),
 )

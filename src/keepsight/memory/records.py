@@ -37,6 +37,8 @@ class FrameRecord:
         area_px: positive low-resolution pixels of the chosen mask, counted as if the whole frame had been decoded.
         region: part of the frame that the model saw and that ``logits`` cover; ``None`` for the whole frame.
         box: box of the mask in px of the frame; while the object is gone, of the last frame that showed it.
+        extent: larger side in px of the frame that the object is believed to have; follows the box slowly, so that one bad
+            mask does not change it much.
         lost: steps since the object was last seen; 0 while it is there.
         candidate: index of the chosen candidate among those decoded.
         slot: place of the hypothesis in the policy's order, 0 = best.
@@ -56,6 +58,7 @@ class FrameRecord:
     area_px: int = 0
     region: Region | None = None
     box: Box | None = None
+    extent: float = 0.0
     lost: int = 0
     candidate: int = 0
     slot: int = 0

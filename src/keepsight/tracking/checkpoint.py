@@ -115,7 +115,8 @@ def _pack_record(backbone: Backbone, record: FrameRecord, table: _TensorTable) -
         for name in ("frame", "iou", "object_score", "area_px", "candidate", "slot", "score", "marks")
     }
     packed["role"] = record.role.value
-    packed["region"], packed["box"], packed["lost"] = record.region, record.box, record.lost
+    packed["region"], packed["box"] = record.region, record.box
+    packed["extent"], packed["lost"] = record.extent, record.lost
     packed["pointer"] = table.put(record.pointer)
     packed["logits"] = table.put(record.logits)
     if isinstance(record.memory, Tensor):  # a whole mask that still waits to be written
@@ -221,6 +222,7 @@ def _unpack_record(
         area_px=packed["area_px"],
         region=None if packed["region"] is None else Region(*packed["region"]),
         box=None if packed["box"] is None else _as_box(packed["box"]),
+        extent=packed["extent"],
         lost=packed["lost"],
         candidate=packed["candidate"],
         slot=packed["slot"],

@@ -45,6 +45,9 @@ from keepsight.tracking.zoom import Zoom
 REFINE_CLAMP = 32.0
 """Previous logits are clamped to +-32 before they are fed back (SAM 2's predictor)."""
 
+DISMISSED_SCORE = -2.0
+"""Presence logit of something that was found in place of a lost object and is not it."""
+
 
 @dataclass(eq=False)
 class _Unit:
@@ -147,6 +150,7 @@ class Engine:
         )
         _measure_records([record], sight.size, [None])
         record.box = box
+        record.extent = 0.0 if box is None else max(box[2] - box[0], box[3] - box[1])
         if not self.compatibility.mask_memory_from_low_res:
             # Kept until the memory is written; the logits alone have lost the mask's edge.
             record.memory = high
@@ -293,6 +297,7 @@ class Engine:
             again = self._second_looks(units, step, sight)
             if again:
                 self._decode_units(again, sight)
+            self._dismiss(units, sight)
             self._choose_and_write(units, step, sight, prompted_here)
         for track in tracks:
             self._change_roles(track, step, sight)
@@ -331,7 +336,7 @@ class Engine:
                 if better is not None and _alike(better, unit.region):
                     better = None
             else:
-                better = zoom.recentre(box, unit.region, sight.size)
+                better = zoom.recentre(box, unit.last.extent if unit.last else 0.0, unit.region, sight.size)
             if better is not None and better != unit.region:
                 regions[id(unit.track)] = better
         again = [unit for unit in units if id(unit.track) in regions]
@@ -339,6 +344,22 @@ class Engine:
             unit.region = regions[id(unit.track)]
             unit.reads = self._reads(unit.selection, step, unit.region)
         return again
+
+    def _dismiss(self, units: Sequence[_Unit], sight: Sight) -> None:
+        """Takes back lost objects that seem to be found but cannot be what was lost, by their size."""
+        zoom = self.options.zoom
+        searched = [unit for unit in units if unit.last is not None and unit.last.lost]
+        if zoom is None or not searched:
+            return
+        absent = self.backbone.absent_pointer()
+        for unit, box in zip(searched, _best_boxes(searched, sight.size), strict=True):
+            assert unit.last is not None
+            assert unit.logits is not None
+            if box is not None and unit.last.extent and not zoom.plausible(box, unit.last.extent):
+                unit.logits = torch.full_like(unit.logits, ABSENT_LOGIT)
+                unit.object_score = min(unit.object_score, DISMISSED_SCORE)
+                if unit.pointers is not None and absent is not None:
+                    unit.pointers = absent.expand_as(unit.pointers)
 
     def _selection(self, track: Track, step: Step, hypothesis: int) -> Selection:
         return track.policy.modulate(step, track.policy.select_memory(step, track.bank, hypothesis))
@@ -449,7 +470,7 @@ class Engine:
             kept += [(track.policy, record, plan) for record, plan in zip(records, plans, strict=True)]
             lasts += [members[0].last] * len(records)
             committed.append((track, records))
-        _measure_records([record for _, record, _ in kept], sight.size, lasts)
+        _measure_records([record for _, record, _ in kept], sight.size, lasts, self.options.zoom)
         _score_frames(committed, units)
         binarize_all = prompted_here and self.compatibility.binarize_neighbours
         self._write([(record, plan) for _, record, plan in kept if plan.write], sight, binarize_all)
@@ -572,14 +593,17 @@ def _region_of(track: Track, step: Step, size: tuple[int, int], zoom: Zoom | Non
         return whole
     before = last.region or whole
     if last.lost:
-        return zoom.search(last.box, last.lost, before, size)
-    return zoom.follow(last.box, before, size)
+        return zoom.search(last.box, last.extent, last.lost, before, size)
+    return zoom.follow(last.box, last.extent, before, size)
 
 
 def _measure_records(
-    records: Sequence[FrameRecord], size: tuple[int, int], lasts: Sequence[FrameRecord | None]
+    records: Sequence[FrameRecord],
+    size: tuple[int, int],
+    lasts: Sequence[FrameRecord | None],
+    zoom: Zoom | None = None,
 ) -> None:
-    """Sets area, box and how long the object has been lost, from the records' logits."""
+    """Sets area, box, extent and how long the object has been lost, from the records' logits."""
     if not records:
         return
     areas, boxes = measure(torch.stack([record.logits for record in records]))  # type: ignore[misc]
@@ -588,9 +612,12 @@ def _measure_records(
         region = record.region or Region.whole(*size)
         record.area_px = round(area * region.share(*size))
         if box is not None:
-            record.box, record.lost = region.box_from_grid(box, *record.logits.shape), 0
+            record.box = region.box_from_grid(box, *record.logits.shape)
+            record.extent = max(record.box[2] - record.box[0], record.box[3] - record.box[1])
+            if zoom is not None and last is not None and last.extent:
+                record.extent = zoom.believe(record.box, last.extent, size)
         elif last is not None:
-            record.box, record.lost = last.box, last.lost + 1
+            record.box, record.extent, record.lost = last.box, last.extent, last.lost + 1
         else:
             record.lost = 1
 

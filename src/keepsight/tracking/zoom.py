@@ -31,8 +31,9 @@ class Zoom:
         whole_share: a region whose side would be at least this share of the frame's longer side becomes the whole
             frame; such objects share one look.
         drift: how far the object's centre may go from the region's, over the region's side, before it follows.
-        rescale: by what factor the wanted side may differ from the region's before it is taken; also the most by which
-            the region grows or shrinks in one step, so that one bad mask cannot blow it up.
+        rescale: by what factor the wanted side may differ from the region's before it is taken.
+        grow, shrink: by what factor an object is believed to change its size in one step, at most.
+        found_ratio: by what factor a lost object that is found again may differ in size.
         search_context: side of the tiles in which a lost object is searched, over the object's larger side.
         pyramid_step: factor between the sides of the looks with which a click without a mask is answered.
         pyramid_least_px: side of the closest of them.
@@ -43,7 +44,10 @@ class Zoom:
     least_px: int = 48
     whole_share: float = 0.85
     drift: float = 0.12
-    rescale: float = 1.3
+    rescale: float = 1.15
+    grow: float = 1.05
+    shrink: float = 1.02
+    found_ratio: float = 2.0
     search_context: float = 6.0
     pyramid_step: float = 2.0
     pyramid_least_px: int = 96
@@ -54,6 +58,9 @@ class Zoom:
             ("prompt_context", 1.1),
             ("search_context", 2.0),
             ("rescale", 1.01),
+            ("grow", 1.0),
+            ("shrink", 1.0),
+            ("found_ratio", 1.0),
             ("pyramid_step", 1.2),
         ):
             if not getattr(self, name) >= least:
@@ -64,48 +71,58 @@ class Zoom:
             raise InputError("zoom: least_px and pyramid_least_px must be at least 8.")
 
     # -- on tracked frames -------------------------------------------------------------------------------------------
-    def follow(self, box: Box, before: Region, size: tuple[int, int]) -> Region:
+    def believe(self, box: Box, extent: float, size: tuple[int, int]) -> float:
+        """The extent of an object that was believed to have ``extent`` and is now seen at ``box``.
+
+        A mask loses and gains parts faster than things change their size: believing each would zoom in on a part, or out
+        over a leak, with no way back.
+        """
+        seen = _extent(box)
+        height, width = size
+        leaving = box[0] <= 1 or box[1] <= 1 or box[2] >= width - 1 or box[3] >= height - 1
+        return min(max(seen, extent if leaving else extent / self.shrink), extent * self.grow)
+
+    def plausible(self, box: Box, extent: float) -> bool:
+        """Whether what was found at ``box`` may be a lost object of ``extent``."""
+        return 1 / self.found_ratio <= _extent(box) / max(extent, 1.0) <= self.found_ratio
+
+    def follow(self, box: Box, extent: float, before: Region, size: tuple[int, int]) -> Region:
         """The region in which to look for an object that was last seen at ``box`` in the region ``before``."""
         whole = Region.whole(*size)
-        wanted = self.context * _extent(box)
-        if before != whole:
-            side = float(max(before.width, before.height))
-            wanted = min(max(wanted, side / self.rescale), side * self.rescale)
-        best = self._square(box, wanted, size)
+        best = self._square(box, max(self.context * extent, 1.5 * _extent(box)), size)
         if before in (whole, best) or best == whole:
             return best
         ratio = max(best.width, best.height) / max(before.width, before.height)
-        moved = max(abs(best.x1 + best.x2 - before.x1 - before.x2), abs(best.y1 + best.y2 - before.y1 - before.y2)) / (
-            2 * max(before.width, before.height)
-        )
-        settled = 1 / math.sqrt(self.rescale) <= ratio <= math.sqrt(self.rescale)
+        moved = max(
+            abs(best.x1 + best.x2 - before.x1 - before.x2), abs(best.y1 + best.y2 - before.y1 - before.y2)
+        ) / (2 * max(before.width, before.height))
+        settled = 1 / self.rescale <= ratio <= self.rescale
         return before if settled and moved <= self.drift else best
 
-    def search(self, box: Box, lost: int, before: Region, size: tuple[int, int]) -> Region:
+    def search(self, box: Box, extent: float, lost: int, before: Region, size: tuple[int, int]) -> Region:
         """The region in which to look for an object that was last seen at ``box``, ``lost`` steps ago (1 or more)."""
         whole = Region.whole(*size)
         if lost == 1:
             return before
-        wanted = self.context * _extent(box) * 1.5 ** (lost - 1)
-        grown = self._square(box, wanted, size)
+        grown = self._square(box, self.context * extent * 1.5 ** (lost - 1), size)
         if grown != whole:
             return grown
-        tiles = self.tiles(box, size)
-        steps = math.ceil(math.log(max(*size) * self.whole_share / (self.context * _extent(box)), 1.5))
-        turn = lost - 1 - max(steps, 0)
-        # Between two tiles near each other the whole frame is looked at now and then: a large object shows there at once.
+        tiles = self.tiles(extent, size)
+        steps = math.ceil(math.log(max(max(size) * self.whole_share / (self.context * extent), 1.0), 1.5))
+        turn = lost - 1 - steps
+        # Between the tiles the whole frame is looked at now and then: a large object shows there at once.
         return whole if not tiles or turn % 4 == 0 else tiles[(turn - turn // 4 - 1) % len(tiles)]
 
-    def tiles(self, box: Box, size: tuple[int, int]) -> list[Region]:
-        """Overlapping tiles that cover the frame, sized for an object as large as ``box``; none where one would do."""
-        side = max(self.search_context * _extent(box), float(self.least_px))
+    def tiles(self, extent: float, size: tuple[int, int]) -> list[Region]:
+        """Overlapping tiles that cover the frame, sized for an object of ``extent``; none where one would do."""
+        side = max(self.search_context * extent, float(self.least_px))
         if side >= self.whole_share * max(size):
             return []
         height, width = size
         ys, xs = _steps(height, side), _steps(width, side)
         return [self._square((x, y, x + side, y + side), side, size) for y in ys for x in xs]
 
-    def recentre(self, box: Box, before: Region, size: tuple[int, int]) -> Region | None:
+    def recentre(self, box: Box, extent: float, before: Region, size: tuple[int, int]) -> Region | None:
         """A better region for a second look at the same frame, ``None`` when the first was good enough.
 
         It was not when the mask runs into a border behind which the frame goes on.
@@ -120,7 +137,7 @@ class Zoom:
         )
         if not cut:
             return None
-        better = self.follow(box, before, size)
+        better = self.follow(box, extent, before, size)
         return None if better == before else better
 
     def close_up(self, box: Box, size: tuple[int, int]) -> Region:

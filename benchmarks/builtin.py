@@ -3,6 +3,7 @@
     python benchmarks/builtin.py --data data/builtin --out out/benchmark              # 20 clips, all prompts, speed
     python benchmarks/builtin.py --data data/builtin --clips 4 --prompts mask box     # a first look
     python benchmarks/builtin.py --sample                                             # the sample clip, by hand-made truth
+    python benchmarks/builtin.py --show out/benchmark/tracks.json                     # the tables once more
     python benchmarks/builtin.py --compare before/tracks.json after/tracks.json       # what a change has done
 
 `--data` is the folder with the packages that training fetches (`keepsight train builtin`). All objects of a clip are
@@ -306,7 +307,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
             f"weights {options.weights.name if options.weights else 'of the package'}, {threads} threads, "
             f"{time.perf_counter() - begun:.0f} s."
         )
-        scoring.save(options.out / "tracks.json", tracks, head=head, speed=rates, calibration=curves)
+        scoring.save(options.out / "tracks.json", tracks, head=head, threads=threads, speed=rates, calibration=curves)
         write_report(options.out, tables, curves, head)
         console.print(f"report: {options.out / 'report.html'}")
 
@@ -338,11 +339,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--speed", action=argparse.BooleanOptionalAction, default=True, help="time 1, 3 and 5 objects")
     parser.add_argument("--sample", action="store_true", help="the sample clip of the repository instead")
     parser.add_argument("--compare", type=Path, nargs=2, metavar="TRACKS.json", help="two runs; nothing else is done")
+    parser.add_argument(
+        "--show", type=Path, metavar="TRACKS.json", help="tables of a run that was kept, finished or not"
+    )
     parser.add_argument("--out", type=Path, default=None, help="folder for tracks.json and the report")
     options = parser.parse_args(arguments)
     console = Console(width=150)
     if options.compare:
         show(console, scoring.compare_table(*(scoring.load(path)[0] for path in options.compare)))
+        return
+    if options.show:
+        tracks, more = scoring.load(options.show)
+        rates = {name: {int(k): v for k, v in rate.items()} for name, rate in (more.get("speed") or {}).items()}
+        tables = all_tables(tracks, rates or None, more.get("threads", options.threads))
+        for table in tables:
+            show(console, table)
+        if options.out:
+            options.out.mkdir(parents=True, exist_ok=True)
+            write_report(options.out, tables, scoring.calibration(tracks), more.get("head", "an unfinished run"))
         return
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)

@@ -326,7 +326,7 @@ def reliability(said: Sequence[float], true: Sequence[float], bins: int = 10) ->
 
 
 def calibration(tracks: Sequence[Track], bins: int = 10) -> dict[str, dict[str, list[float]]]:
-    """Curves of the IoU score (against J, frames after the first on which something is shown and true) and of presence."""
+    """Curves of the IoU score (against J, where something is shown) and of presence, on frames after the first."""
     curves = {}
     for prompt, tracker in runs_of(tracks):
         some = [track for track in pick(tracks, tracker, prompt) if track.score]

@@ -592,7 +592,7 @@ def test_a_stream_does_not_grow(share):
     rng = np.random.default_rng(2)
     policy, memory = make(), bank([0], [])
     sizes, spatial = [], []
-    for frame in range(1, 1500):
+    for frame in range(1, 700):
         step = Step(frame, False, None)
         commit(policy, step, memory, record(frame, iou=0.9 if rng.random() < share else 0.2))
         policy.evict(step, memory)

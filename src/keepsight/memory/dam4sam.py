@@ -183,8 +183,9 @@ class DAM4SAMPolicy(Policy):
         distractors = self.distractor_memory(step, bank)
         spatial = [SpatialRead(record, self.limits.slots - 1) for record in distractors.values()]
         # Codes are ranks: the newest is 0, whatever lies between; empty slots take the oldest codes.
-        recent = self.recent_memory(step, bank, distractors)
-        spatial += [SpatialRead(record, code) for code, record in enumerate(recent)]
+        # Oldest first, as SAM 2 has it: attention does not mind, but sums round as they are ordered.
+        recent = list(enumerate(self.recent_memory(step, bank, distractors)))
+        spatial += [SpatialRead(record, code) for code, record in reversed(recent)]
         return Selection(tuple(spatial), tuple(self._pointers(step, bank, distractors)))
 
     def _pointers(self, step: Step, bank: ObjectMemory, distractors: dict[int, FrameRecord]) -> list[PointerRead]:

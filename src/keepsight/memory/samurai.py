@@ -264,7 +264,8 @@ class SAMURAIPolicy(SAM2Policy):
             step.frame, bank.conditioning, self.max_conditioning, by_slicing=self.rules.limit_by_slicing
         )
         spatial = [SpatialRead(record, self.limits.slots - 1) for record in selected.values()]
-        for code, frame in enumerate(self._recent(step, bank, unselected)):
+        # Oldest first, as SAM 2 has it: attention does not mind, but sums round as they are ordered.
+        for code, frame in reversed(list(enumerate(self._recent(step, bank, unselected)))):
             record = bank.track_record(frame) or unselected.get(frame)
             if record is not None and record.memory is not None:
                 spatial.append(SpatialRead(record, code))

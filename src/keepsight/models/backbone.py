@@ -45,6 +45,8 @@ class BackboneInfo:
         multimask_points: (least, most) number of points for which several candidates are decoded; tracking counts as 0.
         zoom: whether these weights gain by looking at small objects closely (:class:`keepsight.tracking.Zoom`) when nothing
             else is said.
+        whole_bonus: what is added to the IoU estimates of a click's candidates to choose among them under zoom, for weights
+            whose later candidates are the larger wholes and are underrated; empty: nothing.
         multimask_tracking: whether several candidates are decoded on frames without a prompt.
         feeds_back_logits: whether the previous mask may be given along with further clicks.
     """
@@ -60,6 +62,7 @@ class BackboneInfo:
     multimask_tracking: bool = True
     feeds_back_logits: bool = True
     zoom: bool = False
+    whole_bonus: tuple[float, ...] = ()
 
     def multimask(self, points: int, *, prompted: bool) -> bool:
         """Whether several candidates are decoded for a frame with this many points (a box counts as two)."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -92,6 +93,7 @@ def _pack_track(backbone: Backbone, track: Track, table: _TensorTable) -> dict[s
         "policy_name": track.policy.name,
         "policy": track.policy.state(),
         "tracked": track.tracked.state(),
+        "colours": None if track.colours is None else table.put(torch.from_numpy(track.colours)),
         "prompts": {str(frame): _pack_prompt(prompt) for frame, prompt in track.prompts.items()},
         "pending": [[frame, records.put(record)] for frame, record in track.pending.items()],
         "conditioning": [[frame, records.put(record)] for frame, record in track.bank.conditioning.items()],
@@ -162,6 +164,7 @@ def unpack(data: bytes, backbone: Backbone, new_track: Any) -> tuple[list[Track]
         track.label = packed["label"]
         track.policy.restore(packed["policy"])
         track.tracked.restore(packed["tracked"])
+        track.colours = None if packed["colours"] is None else tensors[packed["colours"]].numpy()
         track.prompts = {int(frame): _unpack_prompt(prompt) for frame, prompt in packed["prompts"].items()}
         records: list[FrameRecord] = []
         for item in packed["records"]:

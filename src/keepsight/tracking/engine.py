@@ -36,6 +36,7 @@ from keepsight.models.backbone import (
     PromptBatch,
     UnitReads,
 )
+from keepsight.tracking.appearance import colours_of, likeness
 from keepsight.tracking.masks import fill_holes, mask_to_model, measure, move_logits
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.sight import Sight
@@ -47,6 +48,18 @@ REFINE_CLAMP = 32.0
 
 DISMISSED_SCORE = -2.0
 """Presence logit of something that was found in place of a lost object and is not it."""
+
+COLOURS_EVERY = 4
+"""Steps between two looks at an object's colours."""
+
+COLOURS_RATE = 0.2
+"""Weight of a new look."""
+
+SMALL_SHARE = 0.08
+"""Share of the region below which a click's mask counts as badly framed."""
+
+SURE_IOU, SURE_PRESENCE = 0.6, 2.0
+"""IoU estimate and presence logit from which a frame teaches what an object looks like."""
 
 
 @dataclass(eq=False)
@@ -122,6 +135,9 @@ class Engine:
         else:
             track.bank.add_conditioning(record)
         track.pending[step.frame] = record
+        if self.options.zoom is not None and record.logits is not None:
+            seen = _colours(record.logits, record.region or sight.whole, sight)
+            track.colours = track.colours if seen is None else seen
         track.policy.reset(record)
         return record
 
@@ -176,7 +192,11 @@ class Engine:
         regions = self._prompt_regions(prompt, previous, sight.size)
         threshold = track.policy.mask_presence_threshold
         looks = self._answer(points, labels, regions, selection, step, sight, fed_back, threshold)
-        chosen = _best_look(looks)
+        bonus: tuple[float, ...] = ()
+        if self.options.zoom is not None:
+            # What a box or a mask that is there already frames is no question of part or whole.
+            bonus = () if prompt.box is not None or previous is not None else info.whole_bonus
+        chosen = _best_look(looks, bonus)
         if self.options.zoom is not None:
             closer = _closer(looks[chosen[0]], chosen[1], self.options.zoom, sight.size)
             if closer is not None:
@@ -184,7 +204,7 @@ class Engine:
                 first, candidate = looks[chosen[0]], chosen[1]
                 guess = PreviousMask(first.logits[candidate], first.region) if info.feeds_back_logits else None
                 looks = self._answer(points, labels, [closer], selection, step, sight, fed_back or guess, threshold)
-                chosen = _best_look(looks)
+                chosen = _best_look(looks, bonus)
         look, best = looks[chosen[0]], chosen[1]
         logits = fill_holes(look.logits[best], self.compatibility.fill_hole_px)
         record = FrameRecord(
@@ -346,20 +366,52 @@ class Engine:
         return again
 
     def _dismiss(self, units: Sequence[_Unit], sight: Sight) -> None:
-        """Takes back lost objects that seem to be found but cannot be what was lost, by their size."""
+        """Takes back what is not the object, by its size and colours.
+
+        A lost object that seems to be found is checked always; one that is being followed only when next to nothing is
+        left of it, for that is how a mask stays behind on something else when its object leaves.
+        """
         zoom = self.options.zoom
-        searched = [unit for unit in units if unit.last is not None and unit.last.lost]
-        if zoom is None or not searched:
+        if zoom is None:
             return
         absent = self.backbone.absent_pointer()
-        for unit, box in zip(searched, _best_boxes(searched, sight.size), strict=True):
-            assert unit.last is not None
+        for unit, box in zip(units, _best_boxes(units, sight.size), strict=True):
+            if box is None or unit.last is None or not unit.last.extent:
+                continue
             assert unit.logits is not None
-            if box is not None and unit.last.extent and not zoom.plausible(box, unit.last.extent):
+            likely = zoom.found_likeness if unit.last.lost else zoom.kept_likeness
+            fits = zoom.plausible(box, unit.last.extent)
+            if unit.last.lost and not fits:
+                keep = False
+            elif unit.last.lost or zoom.remnant(box, unit.last.extent):
+                keep = self._likeness(unit, sight) >= likely
+            else:
+                keep = True
+            if not keep:
                 unit.logits = torch.full_like(unit.logits, ABSENT_LOGIT)
                 unit.object_score = min(unit.object_score, DISMISSED_SCORE)
                 if unit.pointers is not None and absent is not None:
                     unit.pointers = absent.expand_as(unit.pointers)
+
+    def _likeness(self, unit: _Unit, sight: Sight) -> float:
+        """How much the best candidate looks like the object, by colours; 1 when that is not known."""
+        assert unit.logits is not None
+        assert unit.ious is not None
+        known = unit.track.colours
+        if known is None:
+            return 1.0
+        seen = _colours(unit.logits[int(unit.ious.argmax())], unit.region, sight)
+        return 0.0 if seen is None else likeness(known, seen)
+
+    def _remember_colours(self, track: Track, record: FrameRecord, step: Step, sight: Sight) -> None:
+        """Keeps what an object looks like up to date, now and then, from frames on which it is certain."""
+        due = step.frame % (COLOURS_EVERY * step.stride) == 0
+        sure = record.lost == 0 and record.iou >= SURE_IOU and record.object_score >= SURE_PRESENCE
+        if self.options.zoom is None or record.logits is None or not (due and sure):
+            return
+        seen = _colours(record.logits, record.region or sight.whole, sight)
+        if seen is not None:
+            track.colours = seen if track.colours is None else track.colours + COLOURS_RATE * (seen - track.colours)
 
     def _selection(self, track: Track, step: Step, hypothesis: int) -> Selection:
         return track.policy.modulate(step, track.policy.select_memory(step, track.bank, hypothesis))
@@ -476,6 +528,7 @@ class Engine:
         self._write([(record, plan) for _, record, plan in kept if plan.write], sight, binarize_all)
         for track, records in committed:
             track.policy.commit(step, track.bank, records)
+            self._remember_colours(track, records[0], step, sight)
 
     def _write(self, writes: Sequence[tuple[FrameRecord, WritePlan]], sight: Sight, binarize_all: bool) -> None:
         for binarize in (False, True):
@@ -636,6 +689,10 @@ def _best_boxes(units: Sequence[_Unit], size: tuple[int, int]) -> list[Box | Non
     ]
 
 
+def _colours(logits: Tensor, region: Region, sight: Sight) -> NDArray[np.float32] | None:
+    return colours_of(sight.pixels(region), (logits > 0).cpu().numpy())
+
+
 def _hull(boxes: Sequence[Box], points: Sequence[tuple[float, float]]) -> Box:
     xs = [value for box in boxes for value in (box[0], box[2])] + [x for x, _ in points]
     ys = [value for box in boxes for value in (box[1], box[3])] + [y for _, y in points]
@@ -657,27 +714,33 @@ def _alike(a: Region, b: Region) -> bool:
     return 1 / 1.4 < ratio < 1.4 and moved < 0.2 * max(b.width, b.height)
 
 
-def _best_look(looks: Sequence[_Look]) -> tuple[int, int]:
-    """Which look and which candidate to believe; without zoom there is one look and the IoU estimate decides."""
-    if len(looks) == 1:
+def _best_look(looks: Sequence[_Look], bonus: Sequence[float] = ()) -> tuple[int, int]:
+    """Which look and which candidate to believe; the IoU estimate decides where there is one look and no ``bonus``."""
+    if len(looks) == 1 and not bonus:
         ious = looks[0].ious
         return 0, ious.index(max(ious))
-    scores = {(i, j): _trust(look, j) for i, look in enumerate(looks) for j in range(len(look.ious))}
+    scores = {(i, j): trust for i, look in enumerate(looks) for j, trust in enumerate(_trust(look, bonus))}
     return max(scores, key=lambda key: scores[key])
 
 
-def _trust(look: _Look, candidate: int) -> float:
-    """IoU estimate, less where a mask is badly framed: a handful of cells, or cut off by the region's border."""
-    logits = look.logits[candidate]
-    [area], [box] = measure(logits[None])
-    if box is None:
-        return -1.0
-    height, width = logits.shape
-    share = area / (height * width)
-    x1, y1, x2, y2 = box
-    cut = sum((x1 < 1, y1 < 1, x2 > width - 1, y2 > height - 1))
-    small = max(0.0, 0.04 - share) / 0.04
-    return look.ious[candidate] - 0.3 * small - 0.1 * cut
+def _trust(look: _Look, bonus: Sequence[float]) -> list[float]:
+    """IoU estimates, more for masks that a shift of the threshold leaves alone, less for badly framed ones: a handful of
+    cells, or cut off by the region's border."""
+    areas, boxes = measure(look.logits)
+    sizes = ((look.logits > 1).sum((1, 2)), (look.logits > -1).sum((1, 2)))
+    stable = (sizes[0] / sizes[1].clamp(min=1)).tolist()
+    height, width = look.logits.shape[-2:]
+    trusts = []
+    for j, (area, box) in enumerate(zip(areas, boxes, strict=True)):
+        if box is None:
+            trusts.append(-1.0)
+            continue
+        x1, y1, x2, y2 = box
+        cut = sum((x1 < 1, y1 < 1, x2 > width - 1, y2 > height - 1))
+        small = max(0.0, 1.0 - area / (SMALL_SHARE * height * width))
+        whole = bonus[j] if j < len(bonus) and len(look.ious) > 1 else 0.0
+        trusts.append(look.ious[j] + whole + 0.3 * stable[j] - 0.15 * small - 0.1 * cut)
+    return trusts
 
 
 def _closer(look: _Look, candidate: int, zoom: Zoom, size: tuple[int, int]) -> Region | None:

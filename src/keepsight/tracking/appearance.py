@@ -1,0 +1,58 @@
+"""What an object looks like, in colours: enough to tell a lost object from the next one of its kind.
+
+The memory of a frame says where things like the object are; when the object has left the picture, the thing most like it may
+be somebody else. A histogram of colours under the mask, kept from the frames on which the object was certain, is compared
+with what was found before anybody is told.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = (8, 8, 8)
+"""Lightness, green to red, blue to yellow."""
+
+_SIDE = 64
+
+
+def colours_of(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+    """Histogram of colours under a mask, summing to 1.
+
+    Args:
+        rgb: uint8 ``(H, W, 3)``, the part of the frame that the mask covers.
+        mask: boolean ``(h, w)`` over the same part, at any size.
+
+    Returns:
+        ``(512,)`` float32, blurred over neighbouring bins so that a change of light moves it little; ``None`` for a mask
+        with fewer than four cells.
+    """
+    # Colours are counted on a small picture, whatever the object's size: speed, and noise that averages out.
+    small = cv2.resize(rgb, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    inside = cv2.resize(mask.astype(np.uint8), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(bool)
+    if int(inside.sum()) < 4:
+        return None
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[inside]
+    # The chroma of natural pictures fills the middle of its range only.
+    ranges = [0, 256, 104, 152, 104, 152]
+    lab = np.clip(lab, (0, 104, 104), (255, 151, 151)).astype(np.uint8)
+    counts = cv2.calcHist([lab[None]], [0, 1, 2], None, list(BINS), ranges).astype(np.float32)
+    for axis in range(3):
+        counts = _blur(counts, axis)
+    return (counts / counts.sum()).ravel()
+
+
+def likeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Bhattacharyya coefficient of two histograms in [0, 1]; 1 for the same colours."""
+    return float(np.sqrt(a * b).sum())
+
+
+def _blur(counts: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    padded = np.pad(counts, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
+    size = counts.shape[axis]
+
+    def part(start: int) -> NDArray[np.float32]:
+        return np.take(padded, range(start, start + size), axis)
+
+    return 0.25 * part(0) + 0.5 * part(1) + 0.25 * part(2)

@@ -18,6 +18,7 @@ class Source(StrEnum):
 
     PROMPT = "prompt"
     TRACKED = "tracked"
+    REVISED = "revised"  # tracked, and changed once the end was known
     DETECTED = "detected"
     EDITED = "edited"
     IMPORTED = "imported"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from keepsight.core import Cancelled, Direction, FrameResult, InputError, KeepsightError, StoreError
+from keepsight.core import Cancelled, Direction, FrameResult, InputError, KeepsightError, Source, StoreError
 from keepsight.models.registry import local_dir, resolve
 from keepsight.pipeline.checkpoints import Cadence, pack, unpack
 from keepsight.pipeline.folder import add_video, check_folder, create_project
@@ -228,8 +228,9 @@ class _Segmentation:
                 if stop.asked and done < work.total:
                     return
                 clock.enter("track")
+        # A kill among these is made good by the next resume: the checkpoint before them gives the same ones again.
         for result in work.session.finalize():
-            project.write_result(video_id, run_id, result)
+            project.write_result(video_id, run_id, _marked_revised(result))
 
     def _conclude(
         self,
@@ -276,6 +277,10 @@ class _Segmentation:
     def _tell(self, stage: str, done: int, total: int | None) -> None:
         if self.progress is not None:
             self.progress(Progress(stage, done, total))
+
+
+def _marked_revised(result: FrameResult) -> FrameResult:
+    return replace(result, objects=tuple(replace(item, source=Source.REVISED) for item in result.objects))
 
 
 def count_visits(settings: Settings, frame_count: int) -> int:

@@ -123,7 +123,6 @@ def test_proposals_leave_frames_tracked(model, clip):
     assert session.backbone.binarized.count(True) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="sessions do not hand out motion yet; take this line away when they do")
 def test_flow_makes_boxes(model, clip):
     """The frames are black, so what flow carries stays where it was: a box around the last mask."""
     session, _ = follow(model, clip, replace(GUIDED, guidance="dense"), SCRIPT[:1])

@@ -84,6 +84,12 @@ def segment(
     dtype: Annotated[
         _Dtype | None, typer.Option("--dtype", rich_help_panel=_HOW, help="Precision. (default: auto)")
     ] = None,
+    zoom: Annotated[
+        bool | None,
+        typer.Option(
+            "--zoom/--no-zoom", rich_help_panel=_HOW, help="Look at small objects closely. (default: by the model)"
+        ),
+    ] = None,
     start: Annotated[
         int | None, typer.Option("--start", min=0, rich_help_panel=_RANGE, help="First frame. (default: the first)")
     ] = None,
@@ -152,6 +158,7 @@ def segment(
         policy_options=parse_options("--policy-option", policy_option) if policy_option else None,
         device=device,
         dtype=dtype,
+        zoom=zoom,
         start=start,
         stop=stop,
         stride=stride,

@@ -51,7 +51,7 @@ class SegmentJob:
         video: file, folder of images; for a live job a camera index or stream URL.
         out: output folder; default ``out/NAME``.
         prompts: what to follow.
-        model, policy, policy_options, device, dtype: as for ``keepsight.load``.
+        model, policy, policy_options, device, dtype, zoom: as for ``keepsight.load``.
         start, stop, stride, direction: as for ``Session.propagate``. For a live job only ``stop`` counts: the number of frames.
         mode: what to do about earlier results.
         outputs: what to write beside the project.
@@ -69,6 +69,7 @@ class SegmentJob:
     policy_options: dict[str, Any] | None = None
     device: str | None = None
     dtype: str | None = None
+    zoom: bool | None = None
     start: int | None = None
     stop: int | None = None
     stride: int | None = None

@@ -42,10 +42,12 @@ def load_tracker(
             policy_options=settings.policy_options or None,
             device=settings.device,
             dtype=settings.dtype,
+            zoom=settings.zoom,
         )
         weights = weights_fingerprint(folder)
     device, dtype = str(tracker.backbone.device), str(tracker.backbone.dtype).removeprefix("torch.")
-    return tracker, replace(settings, device=device, dtype=dtype, weights=weights)
+    zoom = tracker.options.zoom is not None
+    return tracker, replace(settings, device=device, dtype=dtype, zoom=zoom, weights=weights)
 
 
 def facts_of(

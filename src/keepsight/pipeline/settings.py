@@ -28,6 +28,7 @@ class Settings:
     policy_options: dict[str, Any] = field(default_factory=dict)
     device: str = "auto"
     dtype: str = "auto"
+    zoom: bool | None = None
     start: int | None = None
     stop: int | None = None
     stride: int = 1
@@ -54,7 +55,7 @@ class Settings:
         return cls(**{key: value for key, value in values.items() if key in known} | {"prompts": tuple(prompts)})
 
 
-_GIVEN = ("model", "policy", "policy_options", "device", "dtype", "start", "stop", "stride", "direction")
+_GIVEN = ("model", "policy", "policy_options", "device", "dtype", "zoom", "start", "stop", "stride", "direction")
 
 
 def settings_of(job: SegmentJob, earlier: Settings | None = None) -> Settings:

@@ -15,6 +15,7 @@ from keepsight.memory import FrameRecord, PolicyFactory, Step
 from keepsight.models.backbone import Backbone
 from keepsight.tracking import checkpoint
 from keepsight.tracking.engine import PreviousMask
+from keepsight.tracking.motion import MotionEstimator
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.plan import Visit, plan_visits
 from keepsight.tracking.sight import Sight
@@ -41,6 +42,7 @@ class Session:
         self._set = TrackSet(backbone, policy, options)
         self._sights = FeatureCache(options.feature_cache_bytes)
         self._latest: tuple[int, Sight] | None = None
+        self._motion = MotionEstimator()
         self._cancelled = False
         self._visited = 0
         self.last_logits: dict[int, torch.Tensor] = {}
@@ -215,6 +217,10 @@ class Session:
         if self.options.compatibility.binarize_neighbours and remaining:
             hold_back = remaining[0].frame
         self._consolidate(except_frame=hold_back)
+        if skip and self._needs_motion():
+            # As if the run had not been broken off.
+            before = visits[skip - 1].frame
+            self._motion.hold(before, self.video.read(before).rgb)
         with closing(self._frames(remaining)) as frames:
             for visit in remaining:
                 if self._cancelled:
@@ -226,6 +232,8 @@ class Session:
                 self._latest = (frame.index, sight)
                 step = Step(frame.index, visit.reverse, self.frame_count, stride)
                 tracks = [track for track in self._set.tracks.values() if self._active(track, visit, direction)]
+                if self._needs_motion():
+                    sight.see_motion(self._motion.look(frame.index, frame.rgb, step.back(1)))
                 self._set.engine.look(tracks, step, sight)
                 on_stage("track")
                 self._consolidate(except_frame=frame.index)
@@ -323,6 +331,9 @@ class Session:
         self._set.tracks = {track.object_id: track for track in tracks}
         self._set.retired_ids = set(extra["retired"])
         self._visited = extra["visited"]
+
+    def _needs_motion(self) -> bool:
+        return any(track.policy.needs_motion for track in self._set.tracks.values())
 
     # -- inside ------------------------------------------------------------------------------------------------------
     def _remember(self, prompt: Prompt) -> Callable[[], None]:

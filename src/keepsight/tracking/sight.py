@@ -18,21 +18,19 @@ class Sight:
     Args:
         backbone: encodes.
         rgb: uint8 ``(H, W, 3)``; may be let go with :meth:`forget_pixels` once everything was seen.
-        motion: gives the flow back to the frame before, asked at most once; see :class:`keepsight.memory.Picture`.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         rgb: NDArray[np.uint8],
-        motion: Callable[[], NDArray[np.float32] | None] | None = None,
     ) -> None:
         self._backbone = backbone
         self._rgb: NDArray[np.uint8] | None = rgb
         self._size = (int(rgb.shape[0]), int(rgb.shape[1]))
         self._rows: dict[Region, int] = {}
         self._features: ImageFeatures | None = None
-        self._motion = motion
+        self._motion: Callable[[], NDArray[np.float32] | None] | None = None
         self._flow: NDArray[np.float32] | None = None
 
     @classmethod
@@ -43,6 +41,10 @@ class Sight:
         sight._rows[Region.whole(*size)] = 0
         sight._features = features
         return sight
+
+    def see_motion(self, motion: Callable[[], NDArray[np.float32] | None]) -> None:
+        """Says where the flow to the frame before comes from; a frame that is visited again has another one."""
+        self._motion, self._flow = motion, None
 
     @property
     def size(self) -> tuple[int, int]:

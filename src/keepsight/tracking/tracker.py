@@ -15,6 +15,7 @@ from keepsight.core.errors import InputError
 from keepsight.memory import Policy, PolicyFactory, PolicySettings, Step, policy_factory
 from keepsight.models.backbone import Backbone
 from keepsight.tracking.engine import PreviousMask
+from keepsight.tracking.motion import MotionEstimator
 from keepsight.tracking.options import Compatibility, EngineOptions, Reference
 from keepsight.tracking.session import Session
 from keepsight.tracking.sight import Sight
@@ -106,6 +107,7 @@ class _Stream:
         self.waiting: list[Prompt] = []
         self.index = 0
         self.size: tuple[int, int] | None = None
+        self.motion = MotionEstimator()
 
     def wait_for(self, object_id: int) -> None:
         if object_id in self.set.retired_ids:
@@ -132,6 +134,8 @@ class _Stream:
         step = Step(self.index, False, None)
         engine = self.set.engine
         sight = Sight(self.set.backbone, rgb)
+        if any(track.policy.needs_motion for track in self.set.tracks.values()):
+            sight.see_motion(self.motion.look(self.index, rgb, self.index - 1))
         prompts, self.waiting = self.waiting, []
         known = list(self.set.tracks.values())
         fresh = [replace(prompt, frame=self.index) for prompt in prompts]

@@ -1,0 +1,253 @@
+"""Rules of the search region, and masks, prompts and checkpoints through it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import keepsight
+from keepsight.core import InputError, Mask, Region
+from keepsight.tracking import Zoom
+from keepsight.tracking.appearance import colours_of, likeness
+from keepsight.tracking.masks import masks_at_size, measure, move_logits
+from keepsight.video import ArrayVideo
+
+ZOOM = Zoom()
+SIZES = st.tuples(st.integers(40, 1200), st.integers(40, 2000))
+
+
+@st.composite
+def boxes(draw):
+    height, width = draw(SIZES)
+    x1, y1 = draw(st.integers(0, width - 2)), draw(st.integers(0, height - 2))
+    x2, y2 = draw(st.integers(x1 + 1, width)), draw(st.integers(y1 + 1, height))
+    return (float(x1), float(y1), float(x2), float(y2)), (height, width)
+
+
+def inside(region: Region, size: tuple[int, int]) -> bool:
+    return 0 <= region.x1 < region.x2 <= size[1] and 0 <= region.y1 < region.y2 <= size[0]
+
+
+def holds(region: Region, box) -> bool:
+    return region.x1 <= box[0] and region.y1 <= box[1] and region.x2 >= box[2] and region.y2 >= box[3]
+
+
+@settings(deadline=None)
+@given(boxes())
+def test_a_close_up_lies_in_the_frame_and_holds_its_object(drawn):
+    box, size = drawn
+    for region in (ZOOM.close_up(box, size), ZOOM.around_box(box, size)):
+        assert inside(region, size)
+        assert holds(region, box)
+
+
+@settings(deadline=None)
+@given(boxes(), st.integers(1, 200))
+def test_a_lost_object_is_searched_inside_the_frame(drawn, lost):
+    box, size = drawn
+    extent = max(box[2] - box[0], box[3] - box[1])
+    assert inside(ZOOM.search(box, extent, lost, ZOOM.close_up(box, size), size), size)
+
+
+@settings(deadline=None, max_examples=40)
+@given(boxes())
+def test_a_long_search_looks_everywhere(drawn):
+    box, size = drawn
+    extent = max(box[2] - box[0], box[3] - box[1])
+    before = ZOOM.close_up(box, size)
+    tiles = ZOOM.tiles(extent, size)
+    seen = [ZOOM.search(box, extent, lost, before, size) for lost in range(1, 40 + 2 * len(tiles))]
+    assert Region.whole(*size) in seen
+    assert set(tiles) <= set(seen)
+    covered = np.zeros(size, bool)
+    for tile in tiles:
+        covered[tile.y1 : tile.y2, tile.x1 : tile.x2] = True
+    assert covered.all() or not tiles
+
+
+def test_the_region_stands_still_until_the_object_leaves_its_middle():
+    size, before = (1080, 1920), ZOOM.close_up((500, 500, 540, 560), (1080, 1920))
+    assert ZOOM.follow((504, 503, 544, 563), 60, before, size) == before
+    moved = ZOOM.follow((560, 500, 600, 560), 60, before, size)
+    assert moved != before
+    assert holds(moved, (560, 500, 600, 560))
+
+
+def test_one_bad_mask_changes_the_believed_size_little():
+    size = (1080, 1920)
+    assert ZOOM.believe((500, 500, 510, 510), 100.0, size) == pytest.approx(100 / ZOOM.shrink)
+    assert ZOOM.believe((300, 300, 900, 900), 100.0, size) == pytest.approx(100 * ZOOM.grow)
+    assert ZOOM.believe((500, 500, 600, 560), 100.0, size) == 100.0
+    # An object that is leaving is cut by the frame and has not become smaller.
+    assert ZOOM.believe((0, 500, 10, 510), 100.0, size) == 100.0
+
+
+def test_large_objects_share_the_whole_frame():
+    assert ZOOM.close_up((0, 0, 700, 700), (1080, 1920)) == Region.whole(1080, 1920)
+
+
+def test_a_pyramid_holds_all_clicks_and_ends_close():
+    points = [(100.0, 900.0), (160.0, 940.0)]
+    regions = ZOOM.pyramid(points, (1080, 1920))
+    assert regions[0] == Region.whole(1080, 1920)
+    sides = [region.width for region in regions]
+    assert sides == sorted(sides, reverse=True)
+    assert sides[-1] < 200
+    assert all(region.x1 <= x < region.x2 and region.y1 <= y < region.y2 for region in regions for x, y in points)
+
+
+@pytest.mark.parametrize("bad", [{"context": 1.0}, {"least_px": 2}, {"drift": 0.6}, {"found_likeness": 1.5}])
+def test_settings_that_cannot_work_are_refused(bad):
+    with pytest.raises(InputError, match=next(iter(bad))):
+        Zoom(**bad)
+
+
+# -- masks through regions ---------------------------------------------------------------------------------------------
+def test_a_mask_is_pasted_at_its_place_at_native_size():
+    logits = torch.full((64, 64), -5.0)
+    logits[16:48, 16:48] = 5.0
+    region = Region(100, 40, 228, 168)
+    [mask] = masks_at_size([logits], 300, 400, [region])
+    truth = np.zeros((300, 400), bool)
+    truth[72:136, 132:196] = True
+    assert mask == Mask.from_array(truth)
+    [area], [box] = measure(logits[None])
+    assert area == 32 * 32
+    assert region.box_from_grid(box, 64, 64) == (132, 72, 196, 136)
+
+
+def test_a_speck_does_not_widen_the_box():
+    logits = torch.full((64, 64), -5.0)
+    logits[20:44, 20:44] = 5.0
+    logits[2, 60] = 5.0
+    [_], [box] = measure(logits[None])
+    assert box == (20, 20, 44, 44)
+    assert measure(torch.full((1, 8, 8), -1.0)) == ([0], [None])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(40, 100))
+def test_logits_moved_to_another_region_show_the_same_mask(x, y, side):
+    whole, region = Region(0, 0, 160, 160), Region(x, y, x + side, y + side)
+    logits = torch.full((80, 80), -8.0)
+    logits[15:25, 18:30] = 8.0
+    moved = move_logits(logits, whole, region)
+    [there], [here] = masks_at_size([moved], 160, 160, [region]), masks_at_size([logits], 160, 160, [whole])
+    inside_region = here.to_array().copy()
+    outside = np.ones((160, 160), bool)
+    outside[region.y1 : region.y2, region.x1 : region.x2] = False
+    inside_region[outside] = False
+    # Resampled twice: the edge may shift by a cell.
+    assert (there.to_array() ^ inside_region).sum() <= 4 * (10 + 12) * 2
+    assert move_logits(logits, whole, whole) is logits
+
+
+# -- the built-in model looking closely ----------------------------------------------------------------------------------
+def scene(frames: int = 14, size: tuple[int, int] = (360, 640)) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """A 24 px red disc with a yellow core over a soft pattern; it leaves at the right and comes back."""
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    ground = np.stack([90 + 30 * np.sin(x / 17), 110 + 25 * np.cos(y / 23), 90 + 20 * np.sin((x + y) / 31)], -1)
+    places = [560, 580, 600, 620, 640, 670, 700, 700, 670, 640, 620, 600, 580, 560][:frames]
+    rgbs, masks = [], []
+    for place in places:
+        disc = (x - place) ** 2 + (y - 200) ** 2 <= 12**2
+        rgb = ground.copy()
+        rgb[disc] = (220, 40, 40)
+        rgb[(x - place) ** 2 + (y - 200) ** 2 <= 5**2] = (250, 220, 60)
+        rgbs.append(rgb.astype(np.uint8))
+        masks.append(disc)
+    return rgbs, masks
+
+
+def mean_iou(results, masks) -> float:
+    values = []
+    for result in results:
+        truth = masks[result.frame]
+        found = result.objects[0].mask.to_array()
+        union = (truth | found).sum()
+        values.append(1.0 if union == 0 else (truth & found).sum() / union)
+    return float(np.mean(values))
+
+
+def test_small_objects_gain_by_zoom_and_are_found_again():
+    rgbs, masks = scene()
+    runs = {}
+    for zoom in (True, False):
+        session = keepsight.load("builtin", zoom=zoom).open(ArrayVideo(rgbs))
+        session.add(object_id=1, frame=0, mask=masks[0])
+        runs[zoom] = list(session.propagate())
+    assert mean_iou(runs[True], masks) > max(0.7, mean_iou(runs[False], masks))
+    gone = [frame for frame, mask in enumerate(masks) if not mask.any()]
+    assert gone
+    assert all(runs[True][frame].objects[0].mask.area == 0 for frame in gone)
+    assert runs[True][-1].objects[0].mask.area > 0
+
+
+def test_a_session_with_zoom_goes_on_from_its_checkpoint_bit_for_bit():
+    rgbs, masks = scene()
+    tracker = keepsight.load("builtin", zoom=True)
+    whole = tracker.open(ArrayVideo(rgbs))
+    whole.add(object_id=1, frame=0, mask=masks[0])
+    expected = list(whole.propagate())
+    for stop in (3, 7, 10):  # while it is there, while it is gone, after it came back
+        broken = tracker.open(ArrayVideo(rgbs))
+        broken.add(object_id=1, frame=0, mask=masks[0])
+        run = broken.propagate()
+        got = [next(run) for _ in range(stop)]
+        run.close()
+        again = tracker.open(ArrayVideo(rgbs))
+        again.load_state(broken.save_state())
+        got += list(again.propagate(resume=True))
+        assert got == expected
+
+
+def test_objects_together_are_as_each_alone():
+    rgbs, masks = scene(5)
+    box = (100.0, 80.0, 180.0, 170.0)
+    tracker = keepsight.load("builtin", zoom=True)
+
+    def run(ids):
+        session = tracker.open(ArrayVideo(rgbs))
+        if 1 in ids:
+            session.add(object_id=1, frame=0, mask=masks[0])
+        if 2 in ids:
+            session.add(object_id=2, frame=0, box=box)
+        return [{o.object_id: o.mask for o in result.objects} for result in session.propagate()]
+
+    both = run({1, 2})
+    for number in (1, 2):
+        for frame, alone in enumerate(run({number})):
+            together = both[frame][number].to_array()
+            assert (together ^ alone[number].to_array()).sum() <= 2
+
+
+def test_a_stream_with_zoom_equals_a_session():
+    rgbs, masks = scene(6)
+    session = keepsight.load("builtin", zoom=True).open(ArrayVideo(rgbs))
+    session.add(object_id=1, frame=0, mask=masks[0])
+    tracker = keepsight.load("builtin", zoom=True)
+    tracker.add(object_id=1, mask=masks[0])
+    for rgb, expected in zip(rgbs, session.propagate(), strict=True):
+        assert [o.mask for o in tracker.step(rgb).objects] == [o.mask for o in expected.objects]
+
+
+# -- colours -----------------------------------------------------------------------------------------------------------
+def test_colours_tell_things_apart_and_survive_a_change_of_size():
+    rng = np.random.default_rng(0)
+    red = np.clip(rng.normal((200, 40, 40), 8, (40, 30, 3)), 0, 255).astype(np.uint8)
+    blue = np.clip(rng.normal((40, 60, 190), 8, (40, 30, 3)), 0, 255).astype(np.uint8)
+    mask = np.ones((40, 30), bool)
+    a, b = colours_of(red, mask), colours_of(blue, mask)
+    assert a is not None
+    assert b is not None
+    assert a.sum() == pytest.approx(1)
+    assert likeness(a, a) == pytest.approx(1)
+    assert likeness(a, b) < 0.2
+    small = colours_of(red[::2, ::2], mask[::2, ::2])
+    assert small is not None
+    assert likeness(a, small) > 0.95
+    assert colours_of(red, np.zeros((40, 30), bool)) is None

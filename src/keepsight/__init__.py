@@ -39,6 +39,7 @@ _HOMES = {
     "SAM3": "keepsight.memory",
     "SAM3DMS": "keepsight.memory",
     "MoSAM": "keepsight.memory",
+    "Zoom": "keepsight.tracking",
 }
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "StoreError",
     "TrackedObject",
     "Tracker",
+    "Zoom",
     "__version__",
     "load",
     "open_video",
@@ -82,7 +84,7 @@ if TYPE_CHECKING:
     )
     from keepsight.memory import DAM4SAM, SAM2, SAM3, SAM3DMS, SAMURAI, MoSAM, SAM2Long
     from keepsight.store import Project
-    from keepsight.tracking import Compatibility, EngineOptions, Session, Tracker, load
+    from keepsight.tracking import Compatibility, EngineOptions, Session, Tracker, Zoom, load
     from keepsight.video import open_video
 
 

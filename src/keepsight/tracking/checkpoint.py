@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -69,6 +70,38 @@ class _RecordTable:
             self._numbers[id(item)] = len(self.packed)
             self.packed.append(packed)
         return self._numbers[id(record)]
+
+
+def held_bytes(tracks: Iterable[Track]) -> int:
+    """Size of everything that the tracks' banks hold, in bytes; storage that records share is counted once."""
+    storages: dict[int, int] = {}
+    # Records that are only reached through ``parent`` are held as well.
+    waiting = [record for track in tracks for record in (*track.bank, *track.pending.values())]
+    seen: set[int] = set()
+    while waiting:
+        record = waiting.pop()
+        if id(record) in seen:
+            continue
+        seen.add(id(record))
+        if record.parent is not None:
+            waiting.append(record.parent)
+        for tensor in _tensors_in((record.memory, record.pointer, record.logits)):
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    """Tensors of an opaque memory: what a backbone keeps ready beside what it packs takes room as well."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors_in(item)
+    elif isinstance(value, dict):
+        yield from _tensors_in(list(value.values()))
+    elif hasattr(value, "__dict__"):
+        yield from _tensors_in(vars(value))
 
 
 def pack(backbone: Backbone, tracks: list[Track], extra: dict[str, Any]) -> bytes:

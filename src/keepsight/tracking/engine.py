@@ -111,6 +111,7 @@ class Engine:
         self.backbone = backbone
         self.options = options
         self.compatibility = options.compatibility
+        self.units_decoded = 0
 
     # -- prompted frames ---------------------------------------------------------------------------------------------
     @torch.inference_mode()
@@ -441,6 +442,7 @@ class Engine:
 
     def _decode_units(self, units: Sequence[_Unit], sight: Sight) -> None:
         """Fills in the candidates of every unit, in as few calls as their prompts allow."""
+        self.units_decoded += len(units)
         views = dict(zip(map(id, units), sight.see([unit.region for unit in units]), strict=True))
         features = sight.features
         with_memory = [unit for unit in units if unit.reads.spatial]

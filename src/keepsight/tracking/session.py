@@ -18,7 +18,7 @@ from keepsight.tracking.engine import PreviousMask
 from keepsight.tracking.motion import MotionEstimator
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.plan import Visit, plan_visits
-from keepsight.tracking.sight import Sight
+from keepsight.tracking.sight import Sight, SightSource
 from keepsight.tracking.track import Track
 from keepsight.tracking.tracks import FeatureCache, TrackSet
 from keepsight.video import VideoSource, prefetch
@@ -28,9 +28,24 @@ class Session:
     """Follows objects through one video that can be rewound.
 
     Not safe for use from several threads, but :meth:`cancel` may be called from anywhere.
+
+    Args:
+        sights: where the sight of a frame comes from; sessions that go in step may share one (:mod:`.together`). Default:
+            this session makes its own.
+
+    Attributes:
+        last_logits: low-resolution mask logits of the frame last shown, by object.
+        last_marks: what the policies noted about it (:attr:`keepsight.memory.FrameRecord.marks`), by object.
     """
 
-    def __init__(self, backbone: Backbone, policy: PolicyFactory, options: EngineOptions, video: VideoSource) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        policy: PolicyFactory,
+        options: EngineOptions,
+        video: VideoSource,
+        sights: SightSource | None = None,
+    ) -> None:
         if video.live:
             raise InputError("A live source cannot be rewound; follow it with tracker.step(frame).")
         if not video.frame_count:
@@ -40,12 +55,14 @@ class Session:
         self.backbone = backbone
         self.options = options
         self._set = TrackSet(backbone, policy, options)
+        self._new_sight: SightSource = sights or (lambda index, rgb: Sight(backbone, rgb))
         self._sights = FeatureCache(options.feature_cache_bytes)
         self._latest: tuple[int, Sight] | None = None
         self._motion = MotionEstimator()
         self._cancelled = False
         self._visited = 0
         self.last_logits: dict[int, torch.Tensor] = {}
+        self.last_marks: dict[int, dict[str, float]] = {}
 
     @property
     def object_ids(self) -> list[int]:
@@ -61,6 +78,15 @@ class Session:
     def visited(self) -> int:
         """Results given so far by the current :meth:`propagate`, counted on through resumptions."""
         return self._visited
+
+    @property
+    def units_decoded(self) -> int:
+        """Hypotheses of objects that went through memory attention and decoder on frames without a prompt."""
+        return self._set.engine.units_decoded
+
+    def memory_bytes(self) -> int:
+        """What the objects remember just now, in bytes; what they share is counted once."""
+        return checkpoint.held_bytes(self._set.tracks.values())
 
     # -- prompts -----------------------------------------------------------------------------------------------------
     def add(
@@ -228,7 +254,7 @@ class Session:
                 on_stage("decode")
                 frame = next(frames)
                 on_stage("encode")
-                sight = self._known_sight(frame.index) or Sight(self.backbone, frame.rgb)
+                sight = self._known_sight(frame.index) or self._new_sight(frame.index, frame.rgb)
                 self._latest = (frame.index, sight)
                 step = Step(frame.index, visit.reverse, self.frame_count, stride)
                 tracks = [track for track in self._set.tracks.values() if self._active(track, visit, direction)]
@@ -245,6 +271,7 @@ class Session:
         self._set.engine.step(tracks, step, sight)
         shown = self._set.shown(tracks, step)
         self.last_logits = {track.object_id: record.logits for track, record in shown if record.logits is not None}
+        self.last_marks = {track.object_id: dict(record.marks) for track, record in shown}
         return self._set.result(frame, shown)
 
     def _active(self, track: Track, visit: Visit, direction: Direction) -> bool:
@@ -362,7 +389,7 @@ class Session:
     def _sight_of(self, frame: int, *, keep: bool) -> Sight:
         sight = self._known_sight(frame)
         if sight is None:
-            sight = Sight(self.backbone, self.video.read(frame).rgb)
+            sight = self._new_sight(frame, self.video.read(frame).rgb)
         if keep:
             if self.options.zoom is None:
                 sight.see([sight.whole])

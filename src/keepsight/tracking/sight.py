@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -99,3 +100,7 @@ class Sight:
         )
         for offset, region in enumerate(regions):
             self._rows[region] = held + offset
+
+
+SightSource: TypeAlias = Callable[[int, NDArray[np.uint8]], Sight]
+"""Gives the sight of a frame by its index and its pixels."""

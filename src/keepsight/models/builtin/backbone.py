@@ -206,7 +206,8 @@ class BuiltinBackbone(Backbone):
         recents: dict[int, list[tuple[int, list[MemoryRead]]]] = {}
         for i, unit in enumerate(reads):
             recent = sorted((r for r in unit.spatial if not r.conditioning), key=lambda r: r.slot_code)
-            if recent:
+            # A gap, where a policy left frames out, says nothing about how far the object may have come.
+            if recent and recent[0].age <= 1:
                 recents.setdefault(len(recent), []).append((i, recent))
         for group in recents.values():
             units = [i for i, _ in group]

@@ -151,6 +151,9 @@ def test_one_call_runs_both_phases_and_leaves_a_model(tmp_path: Path, monkeypatc
     assert starts == [None, first]
     assert not (tmp_path / "out" / "second" / "cache").exists()
     before, after = load_network(first), load_network(weights)
+    state = torch.load(tmp_path / "out" / "second" / "checkpoint.pt", weights_only=True)["average"]
+    middle = (state["neck.key.weight"] + before.neck.key.weight) / 2
+    assert torch.allclose(after.neck.key.weight, middle, atol=1e-3)
     assert (weights.parent / "config.json").exists()
     assert not torch.equal(before.neck.key.weight, after.neck.key.weight)
     recipe.train_builtin(tmp_path / "out", data=tmp_path, minutes=0.01, phases=phases, log=lambda _: None)

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from keepsight.cli import demo, doctor, models, policies, segment, train
+from keepsight.cli import compare, demo, doctor, models, policies, segment, train
 
 app = typer.Typer(
     name="keepsight",
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("segment")(segment.segment)
+app.command("compare")(compare.compare)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 app.command("policies")(policies.policies)

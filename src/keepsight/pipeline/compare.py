@@ -1,0 +1,510 @@
+"""Several memory policies on one video: what each gives, where they differ, what each costs.
+
+All are followed in step on shared frames and image features, each in a session of its own. As in a segmentation, all that can
+be refused is tried before the output folder is touched, and Ctrl-C keeps what there is: the tables, the plot and the film are
+then about the frames so far.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keepsight.core import FrameResult, InputError, Mask, Prompt, Source, StoreError, TrackedObject
+from keepsight.memory import POLICIES, PolicyFactory, policy_factory
+from keepsight.pipeline.comparison import (
+    Agreement,
+    Quality,
+    Results,
+    Spot,
+    Truth,
+    agreement_of,
+    objects_of,
+    quality_of,
+    where_to_look,
+)
+from keepsight.pipeline.job import Progress, ProgressCallback, SegmentJob
+from keepsight.pipeline.prompts import check_prompts
+from keepsight.pipeline.run import load_tracker
+from keepsight.pipeline.segment import count_visits
+from keepsight.pipeline.settings import Settings, settings_of
+from keepsight.pipeline.stopping import StopRequest
+from keepsight.video import open_video
+
+if TYPE_CHECKING:
+    from keepsight.tracking import Tracker
+    from keepsight.tracking.together import Together
+    from keepsight.video import VideoSource
+
+FILM, PLOT, TABLE, TABLE_CSV, FRAMES_CSV = "compare.mp4", "compare.png", "table.json", "table.csv", "frames.csv"
+FILES = (TABLE, TABLE_CSV, FRAMES_CSV, PLOT, FILM)
+TRUTH_NAME = "truth"
+
+
+@dataclass(frozen=True)
+class CompareJob:
+    """What to compare.
+
+    Attributes:
+        job: video, prompts, model, device, range; its policy, direction and outputs are not used.
+        policies: names, each once.
+        options: parameters by policy.
+        truth: folder of palette PNGs (DAVIS) named by frame; frames that exist count.
+        overwrite: replace an earlier comparison in the folder.
+    """
+
+    job: SegmentJob
+    policies: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    truth: Path | None = None
+    overwrite: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is written."""
+        if self.job.out is not None:
+            return Path(self.job.out)
+        return self.job.folder.with_name(self.job.folder.name + "-compare")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One policy; quality is over the objects, ``None`` without truth.
+
+    Attributes:
+        j, f, j_and_f: means over objects.
+        agreement: mean J with the other policies, ``None`` when there is no other.
+        seconds: what it would take by itself, decoding of frames left out.
+        own_seconds: of that, without the image encoder, which all share.
+        units: hypotheses decoded.
+        peak_bytes: most that its objects remembered.
+        revised: frames that were changed at the end.
+        uncertain: share of (object, frame) on which it was in doubt, ``None`` when it does not say.
+        objects: ``{object id: {"j", "f", "present", "score"}}``.
+    """
+
+    policy: str
+    j: float | None
+    f: float | None
+    j_and_f: float | None
+    agreement: float | None
+    seconds: float
+    own_seconds: float
+    units: int
+    peak_bytes: int
+    revised: int
+    uncertain: float | None
+    objects: dict[int, dict[str, float | None]]
+
+
+@dataclass
+class Comparison:
+    """What a comparison left behind.
+
+    Attributes:
+        rows: one a policy.
+        frames: frames followed.
+        views: views of frames that went through the image encoder, for all policies together.
+        decode_s, encode_s: seconds, likewise.
+        pairs: mean J between two policies.
+        look: one line about where to look.
+        results: what each policy gave in the end: policy -> frame -> result.
+        state: ``finished`` or ``cancelled``.
+        files: (what, where).
+        notes: lines a person should read.
+    """
+
+    out: Path
+    state: str
+    rows: list[Row]
+    frames: int
+    views: int
+    decode_s: float
+    encode_s: float
+    pairs: dict[tuple[str, str], float]
+    look: str
+    results: dict[str, dict[int, FrameResult]]
+    files: list[tuple[str, Path]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 130 after Ctrl-C."""
+        return 130 if self.state == "cancelled" else 0
+
+
+def read_policies(text: str) -> tuple[str, ...]:
+    """``sam2,mosam`` to names.
+
+    Raises:
+        InputError: none, one twice, or one that does not exist.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise InputError(f"--policies names at least one policy: {','.join(POLICIES)}.")
+    for name in names:
+        policy_factory(name)
+        if names.count(name) > 1:
+            raise InputError(f"--policies names {name} twice.")
+    return names
+
+
+def read_options(names: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """``{"sam2long.pathways": 2}`` to options by policy.
+
+    Raises:
+        InputError: no such policy here, or an option that it refuses.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in options.items():
+        policy, dot, name = key.partition(".")
+        if not dot or policy not in names:
+            raise InputError(f"--policy-option {key}: expected POLICY.NAME=VALUE with a policy of {', '.join(names)}.")
+        found.setdefault(policy, {})[name] = value
+    for policy, chosen in found.items():
+        policy_factory(policy, chosen)
+    return found
+
+
+def run_compare(wanted: CompareJob, progress: ProgressCallback | None = None) -> Comparison:
+    """Follows, compares, writes.
+
+    Raises:
+        InputError, ModelError, StoreError: one line for the person.
+        KeyboardInterrupt: a second Ctrl-C.
+    """
+    try:
+        return _Run(wanted, progress).run()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StoreError(f"Cannot write {error.filename or wanted.folder}: {error.strerror}.") from error
+        raise
+
+
+class _Run:
+    def __init__(self, wanted: CompareJob, progress: ProgressCallback | None) -> None:
+        self.wanted, self.progress = wanted, progress
+        self.notes: list[str] = []
+
+    def run(self) -> Comparison:
+        wanted, job = self.wanted, self.wanted.job
+        factories = {name: policy_factory(name, dict(wanted.options.get(name, {}))) for name in wanted.policies}
+        _check_folder(wanted)
+        with open_video(job.video) as video:
+            if video.live or video.frame_count is None:
+                raise InputError(f"{job.video} is a stream without an end; policies are compared on files and folders.")
+            settings = settings_of(replace(job, policy=None, policy_options=None, direction="forward"))
+            check_prompts(settings.prompts, video.height, video.width, video.frame_count)
+            total = count_visits(settings, video.frame_count)
+            truth = None if wanted.truth is None else self._read_truth(wanted.truth, video, settings)
+            tracker, settings = load_tracker(settings, {}, self._tell)
+            return self._compare(video, tracker, factories, settings, truth, total)
+
+    def _read_truth(self, folder: Path, video: VideoSource, settings: Settings) -> Truth:
+        from keepsight.formats import read_davis
+
+        truth: dict[int, Mapping[int, Mask]] = {}
+        for frame, masks in read_davis(folder):
+            for mask in masks.values():
+                if (mask.height, mask.width) != (video.height, video.width):
+                    raise InputError(
+                        f"--truth {folder}: frame {frame} is {mask.width}x{mask.height} px but the video is "
+                        f"{video.width}x{video.height} px."
+                    )
+            truth[frame] = masks
+        followed = sorted({prompt.object_id for prompt in settings.prompts})
+        known = sorted({object_id for masks in truth.values() for object_id in masks})
+        missing = [object_id for object_id in followed if object_id not in known]
+        if len(missing) == len(followed):
+            raise InputError(
+                f"--truth {folder} has objects {_listed(known)}, but objects {_listed(followed)} are followed; "
+                "number them alike with @OBJECT."
+            )
+        if missing:
+            self.notes.append(f"the truth has no object {_listed(missing)}; not counted.")
+        # An object that the truth never shows would count as absent throughout.
+        return {frame: masks for frame, masks in truth.items() if frame < (video.frame_count or 0)}
+
+    def _compare(
+        self,
+        video: VideoSource,
+        tracker: Tracker,
+        factories: Mapping[str, PolicyFactory],
+        settings: Settings,
+        truth: Truth | None,
+        total: int,
+    ) -> Comparison:
+        from keepsight.tracking.together import Together
+
+        together = Together(tracker.backbone, factories, tracker.options, video)
+        results: dict[str, dict[int, FrameResult]] = {name: {} for name in factories}
+        done = 0
+        with StopRequest() as stop:
+            for prompt in settings.prompts:
+                together.add_prompt(prompt)
+            way = together.propagate(settings.start, settings.stop, stride=settings.stride)
+            with closing(way) as frames:  # type: ignore[type-var]
+                for done, shown in enumerate(frames, 1):
+                    for name, result in shown.items():
+                        results[name][result.frame] = result
+                    self._tell("follow", done, total)
+                    if stop.asked:
+                        break
+            cancelled = stop.asked and done < total
+        revised = {name: len(changed) for name, changed in self._revise(together, results).items()}
+        return self._conclude(video, together, results, revised, truth, settings.prompts, cancelled)
+
+    def _revise(self, together: Together, results: dict[str, dict[int, FrameResult]]) -> dict[str, list[FrameResult]]:
+        changed = together.finalize()
+        for name, frames in changed.items():
+            for result in frames:
+                items: dict[int, TrackedObject] = {}
+                if result.frame in results[name]:
+                    items = {item.object_id: item for item in results[name][result.frame].objects}
+                items |= {item.object_id: replace(item, source=Source.REVISED) for item in result.objects}
+                results[name][result.frame] = replace(result, objects=tuple(items.values()))
+        return changed
+
+    def _conclude(
+        self,
+        video: VideoSource,
+        together: Together,
+        results: dict[str, dict[int, FrameResult]],
+        revised: Mapping[str, int],
+        truth: Truth | None,
+        prompts: tuple[Prompt, ...],
+        cancelled: bool,
+    ) -> Comparison:
+        self._tell("compare", 0, None)
+        agreement = agreement_of(results)
+        spot = None if agreement is None else where_to_look(agreement)
+        quality = _qualities(results, truth)
+        done = Comparison(
+            out=self.wanted.folder,
+            state="cancelled" if cancelled else "finished",
+            rows=[_row(name, together, results, quality, agreement, revised[name]) for name in results],
+            frames=len(next(iter(results.values()))),
+            views=together.sights.views,
+            decode_s=together.decode_s,
+            encode_s=together.encode_s,
+            pairs={} if agreement is None else {pair: float(v.mean()) for pair, v in agreement.pairs.items()},
+            look=_look(spot, agreement, video),
+            results=results,
+            notes=[*self.notes, *video.warnings],
+        )
+        folder = self.wanted.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        # The cheap ones first: a second Ctrl-C while the film is drawn keeps them.
+        _write_tables(folder, done, quality, self.wanted)
+        labels = {prompt.object_id: prompt.label for prompt in prompts}
+        _draw_plot(folder / PLOT, results, quality, agreement, spot, video)
+        self._tell("film", 0, None)
+        _draw_film(folder / FILM, video, results, truth, labels)
+        done.files = [(name, folder / name) for name in FILES if (folder / name).exists()]
+        return done
+
+    def _tell(self, stage: str, done: int, total: int | None) -> None:
+        if self.progress is not None:
+            self.progress(Progress(stage, done, total))
+
+
+def _check_folder(wanted: CompareJob) -> None:
+    folder = wanted.folder
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder} is a file; give a folder.")
+    there = [name for name in FILES if (folder / name).exists()]
+    if there and not wanted.overwrite:
+        raise InputError(f"{folder} holds {', '.join(there)} already; add --overwrite, or give another --out.")
+
+
+def _qualities(results: Results, truth: Truth | None) -> dict[tuple[str, int], Quality]:
+    """By policy and object; nothing for objects that the truth does not have."""
+    if truth is None:
+        return {}
+    known = {object_id for masks in truth.values() for object_id in masks}
+    found: dict[tuple[str, int], Quality] = {}
+    for name, run in results.items():
+        for object_id in objects_of(results):
+            quality = quality_of(run, truth, object_id) if object_id in known else None
+            if quality is not None:
+                found[name, object_id] = quality
+    return found
+
+
+def _row(
+    name: str,
+    together: Together,
+    results: Results,
+    quality: Mapping[tuple[str, int], Quality],
+    agreement: Agreement | None,
+    revised: int,
+) -> Row:
+    usage = together.usage[name]
+    scored = [value for (policy, _), value in quality.items() if policy == name]
+    objects: dict[int, dict[str, float | None]] = {}
+    for object_id in objects_of(results):
+        shown = [item for result in results[name].values() for item in result.objects if item.object_id == object_id]
+        there = [item for item in shown if item.present]
+        own = quality.get((name, object_id))
+        objects[object_id] = {
+            "j": None if own is None else own.j,
+            "f": None if own is None else own.f,
+            "present": len(there) / len(shown) if shown else 0.0,
+            "score": float(np.mean([item.score for item in there])) if there else None,
+        }
+    followed = sum(item.source is not Source.PROMPT for run in results[name].values() for item in run.objects)
+    return Row(
+        policy=name,
+        j=float(np.mean([value.j for value in scored])) if scored else None,
+        f=float(np.mean([value.f for value in scored])) if scored else None,
+        j_and_f=float(np.mean([value.both for value in scored])) if scored else None,
+        agreement=None if agreement is None else float(agreement.of(name).mean()),
+        seconds=together.alone_s(name),
+        own_seconds=usage.own_s,
+        units=usage.units,
+        peak_bytes=usage.peak_bytes,
+        revised=revised,
+        uncertain=sum(usage.uncertain.values()) / max(followed, 1) if usage.uncertain else None,
+        objects=objects,
+    )
+
+
+def _look(spot: Spot | None, agreement: Agreement | None, video: VideoSource) -> str:
+    if agreement is None:
+        return "There is nothing to compare with: name two policies or more."
+    if spot is None:
+        return "The policies show nearly the same throughout."
+    where = str(spot.first) if spot.first == spot.last else f"{spot.first} to {spot.last}"
+    second = float(video.times_s[spot.first])
+    return (
+        f"Look at frames {where} ({second:.1f} s), object {spot.object_id}: {spot.pair[0]} and {spot.pair[1]} differ most "
+        f"there (J {spot.j:.2f})."
+    )
+
+
+# -- writing -------------------------------------------------------------------------------------------------------------
+def _write_tables(
+    folder: Path, done: Comparison, quality: Mapping[tuple[str, int], Quality], wanted: CompareJob
+) -> None:
+    from keepsight.store.files import replacing_file
+
+    table = {
+        "video": str(wanted.job.video),
+        "state": done.state,
+        "frames": done.frames,
+        "views_encoded": done.views,
+        "decode_s": round(done.decode_s, 3),
+        "encode_s": round(done.encode_s, 3),
+        "look": done.look,
+        "policies": [
+            {**vars(row), "objects": {str(object_id): values for object_id, values in row.objects.items()}}
+            for row in done.rows
+        ],
+        "agreement": [{"policies": list(pair), "j": j} for pair, j in done.pairs.items()],
+    }
+    with replacing_file(folder / TABLE) as path:
+        path.write_text(json.dumps(table, indent=1), encoding="utf-8")
+    columns = [name for name in vars(done.rows[0]) if name != "objects"]
+    _write_csv(folder / TABLE_CSV, columns, [[getattr(row, name) for name in columns] for row in done.rows])
+    lines: list[list[object]] = []
+    for name, run in done.results.items():
+        for frame, result in sorted(run.items()):
+            for item in result.objects:
+                own = quality.get((name, item.object_id))
+                j = None if own is None else own.by_frame.get(frame)
+                values = (f"{item.score:.4f}", f"{item.presence:.4f}", item.mask.area, j, item.source.value)
+                lines.append([name, item.object_id, frame, *values])
+    _write_csv(folder / FRAMES_CSV, ["policy", "object", "frame", "score", "presence", "area_px", "j", "source"], lines)
+
+
+def _write_csv(target: Path, columns: list[str], rows: list[list[Any]]) -> None:
+    from keepsight.store.files import replacing_file
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    with replacing_file(target) as path:
+        path.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _draw_plot(
+    path: Path,
+    results: Results,
+    quality: Mapping[tuple[str, int], Quality],
+    agreement: Agreement | None,
+    spot: Spot | None,
+    video: VideoSource,
+) -> None:
+    from keepsight.render.versus import Curve, plot_runs
+
+    curves = []
+    for name, run in results.items():
+        for object_id in objects_of(results):
+            found = [
+                (frame, item)
+                for frame, result in sorted(run.items())
+                for item in result.objects
+                if item.object_id == object_id
+            ]
+            own = quality.get((name, object_id))
+            by_frame = {} if own is None else own.by_frame
+            curves.append(
+                Curve(
+                    run=name,
+                    object_id=object_id,
+                    frames=np.array([frame for frame, _ in found], np.int64),
+                    score=np.array([item.score for _, item in found]),
+                    presence=np.array([item.presence for _, item in found]),
+                    area=np.array([item.mask.area for _, item in found]) / (video.height * video.width),
+                    j=np.array([by_frame.get(frame, np.nan) for frame, _ in found]) if own else np.array([]),
+                )
+            )
+    plot_runs(
+        path,
+        curves,
+        [] if agreement is None else agreement.frames,
+        {} if agreement is None else {name: agreement.of(name) for name in results},
+        None if agreement is None else agreement.mean,
+        None if spot is None else (spot.first, spot.last),
+    )
+
+
+def _draw_film(
+    path: Path,
+    video: VideoSource,
+    results: dict[str, dict[int, FrameResult]],
+    truth: Truth | None,
+    labels: Mapping[int, str | None],
+) -> None:
+    from keepsight.render.versus import render_side_by_side
+
+    runs: dict[str, dict[int, FrameResult]] = dict(results)
+    if truth is not None:
+        # Frames without a truth have an empty pane.
+        shown = next(iter(results.values()))
+        runs[TRUTH_NAME] = {
+            frame: replace(
+                result,
+                objects=tuple(
+                    TrackedObject(object_id, mask, 1.0, 1.0) for object_id, mask in truth.get(frame, {}).items()
+                ),
+            )
+            for frame, result in shown.items()
+        }
+    render_side_by_side(path, video, runs, labels)
+
+
+def _listed(ids: list[int]) -> str:
+    return ", ".join(map(str, ids)) or "none"

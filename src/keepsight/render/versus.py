@@ -143,8 +143,7 @@ def plot_runs(
                     values = 100 * values if kind == "area" else values
                     mark = "." if len(values) == 1 or (kind == "j" and np.isnan(values).mean() > 0.3) else ""
                     axes.plot(curve.frames, values, mark + "-", color=colours[curve.run], label=curve.run, linewidth=1)
-            if kind != "area":
-                axes.set_ylim(-0.03, 1.03)
+            axes.set_ylim(*((0, None) if kind == "area" else (-0.03, 1.03)))
             if row == 0:
                 axes.set_title(f"object {object_id}", fontsize=10)
             if column == 0:

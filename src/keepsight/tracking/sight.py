@@ -64,7 +64,7 @@ class Sight:
         return self._features
 
     def see(self, regions: Sequence[Region]) -> list[int]:
-        """Rows of :attr:`features` that hold ``regions``; what is new is encoded in one batch."""
+        """Rows of :attr:`features` that hold ``regions``; what is new is encoded now."""
         fresh = [region for region in dict.fromkeys(regions) if region not in self._rows]
         if fresh:
             self._encode(fresh)
@@ -93,11 +93,15 @@ class Sight:
 
     def _encode(self, regions: list[Region]) -> None:
         pixels = [self._backbone.preprocess(self.pixels(region)) for region in regions]
-        features = self._backbone.encode_image(pixels[0] if len(pixels) == 1 else torch.cat(pixels))
+        if self._backbone.device.type == "cpu":
+            # Batches gain nothing here, and they round in other ways: what an object sees must not hang on who else looks.
+            parts = [self._backbone.encode_image(view) for view in pixels]
+        else:
+            parts = [self._backbone.encode_image(pixels[0] if len(pixels) == 1 else torch.cat(pixels))]
+        if self._features is not None:
+            parts.insert(0, self._features)
         held = len(self._rows)
-        self._features = (
-            features if self._features is None else self._backbone.join_features([self._features, features])
-        )
+        self._features = parts[0] if len(parts) == 1 else self._backbone.join_features(parts)
         for offset, region in enumerate(regions):
             self._rows[region] = held + offset
 

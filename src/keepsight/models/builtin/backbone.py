@@ -31,6 +31,10 @@ SLOTS = 4
 
 MAX_CONDITIONING = 2
 
+PRIOR_TRUST = 4.0
+"""Logits by which a sure memory (0 or 1 from all remembered frames, and from the prompted ones alone) moves a mask. Mean J after
+the first frame from a mask, eight hard objects in real clips: .63 at 0, .74 at 4. Up: steadier, slower to follow new shapes."""
+
 WHOLE_BONUS = (0.0, 0.1, 0.2)
 """People click on a part and mean the whole; of the three candidates the last one reaches furthest, and its IoU estimate is the
 most modest. Measured on clicks on real frames: J of the first mask .60 -> .65."""
@@ -244,6 +248,8 @@ class BuiltinBackbone(Backbone):
         maps = Features(*(level[list(rows)] for level in features.maps))
         out = self.network.decode(maps, points, labels, conditioned.prior, logits, multimask)
         masks = out.logits
+        if conditioned.prior is not None and prompts is None:
+            masks = _trust_prior(masks, conditioned.prior)
         if features.guides is not None:
             guides = features.guides
             masks = torch.cat([refine(unit[None], guides[view]) for unit, view in zip(masks, views, strict=True)])
@@ -281,6 +287,18 @@ class BuiltinBackbone(Backbone):
 
     def unpack_memory(self, tensors: dict[str, Tensor]) -> BuiltinMemory:
         return BuiltinMemory(tensors["keys"].to(self.device), tensors["value"].to(self.device), tensors["grey"].cpu())
+
+
+def _trust_prior(logits: Tensor, prior: Tensor) -> Tensor:
+    """Decoded logits (B, M, h, w), moved towards the masks that the memory proposes (B, 6, h, w).
+
+    The decoder drops parts that look unlike the rest of the object, and what it has dropped once is not remembered; the
+    prompted frames still know. Where the object was not seen on the frame before, nothing is moved, for then the memory says
+    "nothing here" everywhere.
+    """
+    p, p_cond, last = prior[:, 0:1], prior[:, 2:3], prior[:, 5:6]
+    seen = (last.amax((1, 2, 3), keepdim=True) > 0.5).to(logits.dtype)
+    return logits + seen * PRIOR_TRUST * (p + p_cond - 1)
 
 
 def load_builtin(

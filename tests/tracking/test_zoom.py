@@ -12,7 +12,7 @@ import keepsight
 from keepsight.core import InputError, Mask, Region
 from keepsight.tracking import Zoom
 from keepsight.tracking.appearance import colours_of, likeness
-from keepsight.tracking.masks import masks_at_size, measure, move_logits
+from keepsight.tracking.masks import drop_strays, masks_at_size, measure, move_logits
 from keepsight.video import ArrayVideo
 
 ZOOM = Zoom()
@@ -126,6 +126,21 @@ def test_a_speck_does_not_widen_the_box():
     [_], [box] = measure(logits[None])
     assert box == (20, 20, 44, 44)
     assert measure(torch.full((1, 8, 8), -1.0)) == ([0], [None])
+
+
+def test_pieces_far_from_the_object_are_dropped_and_near_or_large_ones_stay():
+    logits = torch.full((64, 64), -5.0)
+    logits[10:30, 10:30] = 5.0  # the object
+    logits[10:30, 33:36] = 5.0  # its other half, behind a pole
+    logits[50:54, 50:54] = 5.0  # a piece that stayed on something else
+    tidy = drop_strays(logits, 6.0)
+    assert (tidy[50:54, 50:54] < 0).all()
+    assert torch.equal(tidy[:40], logits[:40])
+    assert drop_strays(logits, 60.0) is logits
+    large = torch.full((64, 64), -5.0)
+    large[0:20, 0:20] = large[44:64, 44:60] = 5.0
+    assert drop_strays(large, 1.0) is large
+    assert drop_strays(torch.full((8, 8), -1.0), 1.0).max() < 0
 
 
 @settings(deadline=None, max_examples=30)

@@ -37,7 +37,7 @@ from keepsight.models.backbone import (
     UnitReads,
 )
 from keepsight.tracking.appearance import colours_of, likeness
-from keepsight.tracking.masks import fill_holes, mask_to_model, measure, move_logits
+from keepsight.tracking.masks import drop_strays, fill_holes, mask_to_model, measure, move_logits
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, Track
@@ -524,6 +524,8 @@ class Engine:
             kept += [(track.policy, record, plan) for record, plan in zip(records, plans, strict=True)]
             lasts += [members[0].last] * len(records)
             committed.append((track, records))
+        if self.options.zoom is not None:
+            _tidy([record for _, record, _ in kept], lasts, self.options.zoom, sight)
         _measure_records([record for _, record, _ in kept], sight.size, lasts, self.options.zoom)
         _score_frames(committed, units)
         binarize_all = prompted_here and self.compatibility.binarize_neighbours
@@ -650,6 +652,14 @@ def _region_of(track: Track, step: Step, size: tuple[int, int], zoom: Zoom | Non
     if last.lost:
         return zoom.search(last.box, last.extent, last.lost, before, size)
     return zoom.follow(last.box, last.extent, before, size)
+
+
+def _tidy(records: Sequence[FrameRecord], lasts: Sequence[FrameRecord | None], zoom: Zoom, sight: Sight) -> None:
+    """Drops stray pieces of masks before they are remembered: what stays behind on something else grows there."""
+    for record, last in zip(records, lasts, strict=True):
+        if zoom.stray and record.logits is not None and last is not None and last.extent:
+            cell = (record.region or sight.whole).width / record.logits.shape[-1]
+            record.logits = drop_strays(record.logits, zoom.stray * last.extent / cell)
 
 
 def _measure_records(

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from keepsight.core import Box, Mask, Region
@@ -88,6 +89,31 @@ def move_logits(logits: Tensor, source: Region, target: Region) -> Tensor:
     raised = logits.float()[None, None] - OUTSIDE_LOGIT  # what grid_sample pads with is 0
     moved = F.grid_sample(raised, grid.float(), mode="bilinear", padding_mode="zeros", align_corners=False)
     return (moved[0, 0] + OUTSIDE_LOGIT).to(logits.dtype)
+
+
+def drop_strays(logits: Tensor, reach: float) -> Tensor:
+    """Takes away pieces of a mask that lie further than ``reach`` cells from its largest piece and are less than half of it.
+
+    Args:
+        logits: ``(h, w)``; returned unchanged when there is nothing to take away.
+    """
+    positive = (logits > 0).to(torch.uint8).cpu().numpy()
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(positive, connectivity=8)
+    if count <= 2:  # the background and one piece
+        return logits
+    main = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+
+    def gap(place: int, length: int) -> NDArray[np.int32]:
+        start, end = stats[:, place], stats[:, place] + stats[:, length]
+        return np.maximum(0, np.maximum(start - end[main], start[main] - end))
+
+    far = np.hypot(gap(cv2.CC_STAT_LEFT, cv2.CC_STAT_WIDTH), gap(cv2.CC_STAT_TOP, cv2.CC_STAT_HEIGHT)) > reach
+    far &= stats[:, cv2.CC_STAT_AREA] < 0.5 * stats[main, cv2.CC_STAT_AREA]
+    far[0] = False
+    if not far.any():
+        return logits
+    stray = torch.from_numpy(far[labels]).to(logits.device)
+    return torch.where(stray, torch.full_like(logits, OUTSIDE_LOGIT), logits)
 
 
 def measure(logits: Tensor, tail: float = 0.01) -> tuple[list[int], list[Box | None]]:

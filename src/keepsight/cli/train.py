@@ -20,12 +20,12 @@ def builtin(
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, the curve and the weights.")],
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", min=0.1, help="Training time; more gives better masks. (default: 90)"),
+        typer.Option("--minutes", min=0.1, help="Training time; more gives better masks. (default: 170)"),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     data: Annotated[
-        Path, typer.Option("--data", help="Folder for downloads and cached features (about 12 GB); runs may share it.")
+        Path, typer.Option("--data", help="Folder for downloads and cached features (about 14 GB, and as much below --out); runs may share it.")
     ] = Path("data/builtin"),
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that make clips beside the training.")

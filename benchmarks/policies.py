@@ -189,9 +189,9 @@ def quality_rows(clips: Sequence[dict[str, Any]]) -> list[list[str]]:
     for name in names_of(clips):
         both = bootstrap(per_clip(clips, name, "J&F"))
         gain = "" if name == "sam2" else _gain(clips, name)
-        cells = [f"{np.nanmean(per_clip(clips, name, m)):.3f}" for m in ("J", "F", "J visible", "J after return")]
+        cells = [f"{bootstrap(per_clip(clips, name, m)).mean:.3f}" for m in ("J", "F", "J visible", "J after return")]
         shares = ("wrong object", "gone said, visible", "gone said, absent")
-        cells += [f"{100 * np.nanmean(per_clip(clips, name, m)):.1f} %" for m in shares]
+        cells += [f"{100 * bootstrap(per_clip(clips, name, m)).mean:.1f} %" for m in shares]
         rows.append([name, f"{both.mean:.3f} [{both.low:.3f}, {both.high:.3f}]", gain, *cells])
     return rows
 

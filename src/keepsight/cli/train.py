@@ -25,7 +25,8 @@ def builtin(
     device: Annotated[str, typer.Option("--device", help="auto (a GPU when there is one), cpu or cuda.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     data: Annotated[
-        Path, typer.Option("--data", help="Folder for downloads and cached features (about 14 GB, and as much below --out); runs may share it.")
+        Path,
+        typer.Option("--data", help="Folder for downloads and features (14 GB, as much below --out); may be shared."),
     ] = Path("data/builtin"),
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that make clips beside the training.")

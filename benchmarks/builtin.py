@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +56,7 @@ def load_tracker(weights: Path | None, zoom: bool | None, device: str) -> Tracke
         zoom: None leaves the engine's default.
         device: "cpu", "cuda", ...
     """
-    options = EngineOptions()
-    if zoom is not None:
-        if "zoom" not in {field.name for field in fields(EngineOptions)}:
-            if zoom:
-                raise SystemExit("This version of the engine has no zoom; leave --zoom out.")
-        else:
-            from keepsight.tracking import options as engine_options
-
-            options = replace(options, zoom=engine_options.Zoom() if zoom else None)  # type: ignore[attr-defined, call-arg]
+    options = EngineOptions(zoom=zoom)
     if weights is None or weights.is_dir():
         return keepsight.load(weights or "builtin", device=device, options=options)
     with tempfile.TemporaryDirectory() as folder:

@@ -362,7 +362,7 @@ def main() -> None:
         "policies": names,
         "frames": arguments.frames,
         "objects": arguments.objects,
-        "zoom": tracker.options.zoom is not None,
+        "zoom": tracker.options.closely is not None,
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     before, done = load(arguments.out)

@@ -20,7 +20,7 @@ from keepsight.models.loading import load_backbone
 from keepsight.pipeline.compare import CompareJob, read_options, read_policies, run_compare
 from keepsight.pipeline.comparison import agreement_of, quality_of, where_to_look
 from keepsight.pipeline.job import SegmentJob
-from keepsight.tracking import EngineOptions, Session, Zoom
+from keepsight.tracking import EngineOptions, Session
 from keepsight.tracking.together import Together
 from keepsight.video import VideoSource, open_video
 from keepsight.video.shared import SharedVideo
@@ -63,7 +63,7 @@ def test_each_gives_what_it_gives_alone(
     studio: Path, monkeypatch: pytest.MonkeyPatch, model: str, zoom: bool, names: list[str], direction: str
 ) -> None:
     backbone = load_backbone("builtin" if model == "builtin" else str(studio / "model"), device="cpu")
-    options = EngineOptions(zoom=Zoom() if zoom else None)
+    options = EngineOptions(zoom=zoom)
     policies = {name: policy_factory(name) for name in names}
     if "sam2long" in names:
         policies["doubting"] = policy_factory(DOUBTING)

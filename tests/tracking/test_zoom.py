@@ -266,3 +266,13 @@ def test_colours_tell_things_apart_and_survive_a_change_of_size():
     assert small is not None
     assert likeness(a, small) > 0.95
     assert colours_of(red, np.zeros((40, 30), bool)) is None
+
+
+def test_zoom_is_the_built_in_models_own_choice_until_somebody_says_otherwise():
+    options = keepsight.EngineOptions()
+    assert keepsight.load("builtin").options.closely == Zoom()
+    assert keepsight.load("builtin", options=options).options.closely == Zoom()
+    assert keepsight.load("builtin", options=options, zoom=False).options.closely is None
+    assert keepsight.load("builtin", zoom=Zoom(context=3.0)).options.closely == Zoom(context=3.0)
+    assert options.settled(False).closely is None
+    assert keepsight.EngineOptions(zoom=True).settled(False).closely == Zoom()

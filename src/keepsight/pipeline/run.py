@@ -46,7 +46,7 @@ def load_tracker(
         )
         weights = weights_fingerprint(folder)
     device, dtype = str(tracker.backbone.device), str(tracker.backbone.dtype).removeprefix("torch.")
-    zoom = tracker.options.zoom is not None
+    zoom = tracker.options.closely is not None
     return tracker, replace(settings, device=device, dtype=dtype, zoom=zoom, weights=weights)
 
 

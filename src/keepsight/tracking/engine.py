@@ -136,7 +136,7 @@ class Engine:
         else:
             track.bank.add_conditioning(record)
         track.pending[step.frame] = record
-        if self.options.zoom is not None and record.logits is not None:
+        if self.options.closely is not None and record.logits is not None:
             seen = _colours(record.logits, record.region or sight.whole, sight)
             track.colours = track.colours if seen is None else seen
         track.policy.reset(record)
@@ -146,8 +146,8 @@ class Engine:
         info = self.backbone.info
         region = sight.whole
         box = mask_box(mask.to_array())
-        if self.options.zoom is not None and box is not None:
-            region = self.options.zoom.close_up(box, sight.size)
+        if self.options.closely is not None and box is not None:
+            region = self.options.closely.close_up(box, sight.size)
         views = sight.see([region])
         pixels = mask_to_model(mask, info.image_size, region).to(self.backbone.device)
         high = pixels * 20.0 - 10.0
@@ -194,12 +194,12 @@ class Engine:
         threshold = track.policy.mask_presence_threshold
         looks = self._answer(points, labels, regions, selection, step, sight, fed_back, threshold)
         bonus: tuple[float, ...] = ()
-        if self.options.zoom is not None:
+        if self.options.closely is not None:
             # What a box or a mask that is there already frames is no question of part or whole.
             bonus = () if prompt.box is not None or previous is not None else info.whole_bonus
         chosen = _best_look(looks, bonus)
-        if self.options.zoom is not None:
-            closer = _closer(looks[chosen[0]], chosen[1], self.options.zoom, sight.size)
+        if self.options.closely is not None:
+            closer = _closer(looks[chosen[0]], chosen[1], self.options.closely, sight.size)
             if closer is not None:
                 # The mask found from afar goes along, so that the second look means the same thing.
                 first, candidate = looks[chosen[0]], chosen[1]
@@ -225,7 +225,7 @@ class Engine:
         self, prompt: FramePrompt, previous: PreviousMask | None, size: tuple[int, int]
     ) -> list[Region]:
         """Where to look to answer a prompt; several when it is open how large the object is."""
-        zoom = self.options.zoom
+        zoom = self.options.closely
         if zoom is None:
             return [Region.whole(*size)]
         if prompt.box is not None:
@@ -303,7 +303,7 @@ class Engine:
         """Encodes what :meth:`step` is going to look at first; only to time it apart from the rest."""
         moving = [track for track in tracks if step.frame not in track.bank.conditioning]
         pending = [track.pending[step.frame].region for track in tracks if step.frame in track.pending]
-        regions = [_region_of(track, step, sight.size, self.options.zoom) for track in moving]
+        regions = [_region_of(track, step, sight.size, self.options.closely) for track in moving]
         sight.see([*regions, *(region or sight.whole for region in pending)])
 
     @torch.inference_mode()
@@ -329,7 +329,7 @@ class Engine:
 
     def _units(self, track: Track, step: Step, sight: Sight) -> list[_Unit]:
         units = []
-        region = _region_of(track, step, sight.size, self.options.zoom)
+        region = _region_of(track, step, sight.size, self.options.closely)
         last = _last_record(track, step)
         for hypothesis in track.policy.active_hypotheses(step, track.bank):
             selection = self._selection(track, step, hypothesis)
@@ -345,7 +345,7 @@ class Engine:
         A lost object that seems to be found is confirmed from near before anybody is told; a mask that runs into the
         border of its region is seen whole. All hypotheses of an object look at the same region.
         """
-        zoom = self.options.zoom
+        zoom = self.options.closely
         if zoom is None:
             return []
         regions: dict[int, Region] = {}
@@ -372,7 +372,7 @@ class Engine:
         A lost object that seems to be found is checked always; one that is being followed only when next to nothing is
         left of it, for that is how a mask stays behind on something else when its object leaves.
         """
-        zoom = self.options.zoom
+        zoom = self.options.closely
         if zoom is None:
             return
         absent = self.backbone.absent_pointer()
@@ -408,7 +408,7 @@ class Engine:
         """Keeps what an object looks like up to date, now and then, from frames on which it is certain."""
         due = step.frame % (COLOURS_EVERY * step.stride) == 0
         sure = record.lost == 0 and record.iou >= SURE_IOU and record.object_score >= SURE_PRESENCE
-        if self.options.zoom is None or record.logits is None or not (due and sure):
+        if self.options.closely is None or record.logits is None or not (due and sure):
             return
         seen = _colours(record.logits, record.region or sight.whole, sight)
         if seen is not None:
@@ -524,9 +524,9 @@ class Engine:
             kept += [(track.policy, record, plan) for record, plan in zip(records, plans, strict=True)]
             lasts += [members[0].last] * len(records)
             committed.append((track, records))
-        if self.options.zoom is not None:
-            _tidy([record for _, record, _ in kept], lasts, self.options.zoom, sight)
-        _measure_records([record for _, record, _ in kept], sight.size, lasts, self.options.zoom)
+        if self.options.closely is not None:
+            _tidy([record for _, record, _ in kept], lasts, self.options.closely, sight)
+        _measure_records([record for _, record, _ in kept], sight.size, lasts, self.options.closely)
         _score_frames(committed, units)
         binarize_all = prompted_here and self.compatibility.binarize_neighbours
         self._write([(record, plan) for _, record, plan in kept if plan.write], sight, binarize_all)

@@ -83,7 +83,8 @@ class EngineOptions:
             many frames, more memory. One frame of SAM 2 at 1024 px is 16 MiB in fp32.
         units_per_decode: units a mask-decoder or memory-encoder call. Up: fewer calls, more peak memory.
         look_ahead: frames decoded ahead of the step, in a thread.
-        zoom: look at small objects closely, see :class:`~keepsight.tracking.zoom.Zoom`; ``None``: always the whole frame.
+        zoom: look at small objects closely: how (see :class:`~keepsight.tracking.zoom.Zoom`), or yes or no; ``None``: where
+            the model gains by it, which is the built-in one.
         keep_all_memory: never evict. For short clips that are corrected again and again at any place.
     """
 
@@ -93,4 +94,14 @@ class EngineOptions:
     units_per_decode: int = 16
     look_ahead: int = 4
     keep_all_memory: bool = False
-    zoom: Zoom | None = None
+    zoom: Zoom | bool | None = None
+
+    @property
+    def closely(self) -> Zoom | None:
+        """How small objects are looked at closely, ``None`` when the whole frame is always seen."""
+        return self.zoom if isinstance(self.zoom, Zoom) else None
+
+    def settled(self, gains_by_zoom: bool) -> EngineOptions:
+        """The options for a model: zoom is said, one way or the other."""
+        wanted = gains_by_zoom if self.zoom is None else self.zoom
+        return replace(self, zoom=Zoom() if wanted is True else wanted)

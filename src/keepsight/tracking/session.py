@@ -391,7 +391,7 @@ class Session:
         if sight is None:
             sight = self._new_sight(frame, self.video.read(frame).rgb)
         if keep:
-            if self.options.zoom is None:
+            if self.options.closely is None:
                 sight.see([sight.whole])
                 sight.forget_pixels()
             self._sights.put(frame, sight)

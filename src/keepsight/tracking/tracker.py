@@ -38,7 +38,7 @@ class Tracker:
         options: EngineOptions | None = None,
     ) -> None:
         self.backbone = backbone
-        self.options = options or EngineOptions()
+        self.options = (options or EngineOptions()).settled(backbone.info.zoom)
         self._policy: PolicyFactory = policy_factory(policy)
         self._stream: _Stream | None = None
 
@@ -186,8 +186,7 @@ def load(
         image_size: another side of the model input in px, where the family allows it.
         zoom: look at small objects closely (see :class:`~keepsight.tracking.Zoom`); default: where the model gains by it,
             which is the built-in one.
-        options: further settings; its ``compatibility`` wins over ``reference``, and its ``zoom`` holds unless ``zoom`` is
-            given here.
+        options: further settings; its ``compatibility`` wins over ``reference``, and ``zoom`` given here over its own.
 
     Raises:
         ModelError: weights that are unknown, missing, gated or incomplete.
@@ -197,9 +196,7 @@ def load(
 
     factory = policy_factory(policy, policy_options)
     backbone = load_backbone(model, device=device, dtype=dtype, image_size=image_size)
-    chosen = options or EngineOptions(
-        compatibility=Compatibility.of(reference), zoom=Zoom() if backbone.info.zoom else None
-    )
+    chosen = options or EngineOptions(compatibility=Compatibility.of(reference))
     if zoom is not None:
-        chosen = replace(chosen, zoom=zoom if isinstance(zoom, Zoom) else Zoom() if zoom else None)
+        chosen = replace(chosen, zoom=zoom)
     return Tracker(backbone, factory, chosen)

@@ -53,7 +53,7 @@ class Session:
         self.video = video
         self.frame_count: int = video.frame_count
         self.backbone = backbone
-        self.options = options
+        self.options = options = options.settled(backbone.info.zoom)
         self._set = TrackSet(backbone, policy, options)
         self._new_sight: SightSource = sights or (lambda index, rgb: Sight(backbone, rgb))
         self._sights = FeatureCache(options.feature_cache_bytes)

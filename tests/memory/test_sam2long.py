@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pathways import LIMITS, Literal, Rig, drawn
 
@@ -312,6 +312,7 @@ def test_the_result_at_the_end_may_differ_and_looking_does_not_change_it():
 
 # -- forgetting ------------------------------------------------------------------------------------------------------
 @settings(deadline=None, max_examples=60)
+@example(seed=135115, prompts=[1, 16], length=10, stride=3, limit=-1, turn=1, pointers=0, present=0.1, threshold=0.3)
 @given(
     seed=st.integers(0, 10**6),
     prompts=st.lists(st.integers(0, 60), min_size=1, max_size=3, unique=True),
@@ -326,7 +327,12 @@ def test_the_result_at_the_end_may_differ_and_looking_does_not_change_it():
 def test_eviction_takes_nothing_that_is_read_again(
     seed, prompts, length, stride, limit, turn, pointers, present, threshold
 ):
-    """Two banks follow the same frames, one of them forgetting: the same reads onward, and after turning at a prompt."""
+    """Two banks follow the same frames, one of them forgetting: the same reads onward, and after turning at a prompt.
+
+    With a stride the way back must be on the frames of the way there: on others it meets leftovers that are between its own
+    steps, and those may have been let go (docs/policies.md).
+    """
+    assume((prompts[turn % len(prompts)] - min(prompts)) % stride == 0)
     offers = drawn(seed, 0.5, present)
     options = SAM2Long(max_conditioning=limit, iou_threshold=threshold)
     kept, lean = (Rig(offers, options, limits=MemoryLimits(7, pointers), evict=evict) for evict in (False, True))

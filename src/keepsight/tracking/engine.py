@@ -36,12 +36,25 @@ from keepsight.models.backbone import (
     PromptBatch,
     UnitReads,
 )
-from keepsight.tracking.appearance import colours_of, likeness
-from keepsight.tracking.masks import drop_strays, fill_holes, mask_to_model, measure, move_logits
+from keepsight.tracking.appearance import likeness
+from keepsight.tracking.looks import (
+    Look,
+    PreviousMask,
+    alike,
+    best_look,
+    closer,
+    colours_in,
+    hull,
+    labels_inside,
+    last_record,
+    measure_records,
+    region_of,
+    tidy,
+)
+from keepsight.tracking.masks import fill_holes, mask_to_model, measure, move_logits
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, Track
-from keepsight.tracking.zoom import Zoom
 
 REFINE_CLAMP = 32.0
 """Previous logits are clamped to +-32 before they are fed back (SAM 2's predictor)."""
@@ -54,9 +67,6 @@ COLOURS_EVERY = 4
 
 COLOURS_RATE = 0.2
 """Weight of a new look."""
-
-SMALL_SHARE = 0.08
-"""Share of the region below which a click's mask counts as badly framed."""
 
 SURE_IOU, SURE_PRESENCE = 0.6, 2.0
 """IoU estimate and presence logit from which a frame teaches what an object looks like."""
@@ -78,30 +88,6 @@ class _Unit:
     ious: Tensor | None = None  # (M,)
     object_score: float = 0.0
     pointers: Tensor | None = None  # (M, C), absent gate applied
-
-
-@dataclass(frozen=True, eq=False)
-class PreviousMask:
-    """A mask that is there already: logits ``(h, w)`` over a region."""
-
-    logits: Tensor
-    region: Region
-
-    def box(self) -> Box | None:
-        """Its box in px of the frame."""
-        box = measure(self.logits[None])[1][0]
-        return None if box is None else self.region.box_from_grid(box, *self.logits.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """A prompt's answer in one region: candidates with their scores, absent gate applied."""
-
-    region: Region
-    logits: Tensor  # (M, h, w)
-    ious: list[float]
-    object_score: float
-    pointers: Tensor | None  # (M, C)
 
 
 class Engine:
@@ -137,7 +123,7 @@ class Engine:
             track.bank.add_conditioning(record)
         track.pending[step.frame] = record
         if self.options.closely is not None and record.logits is not None:
-            seen = _colours(record.logits, record.region or sight.whole, sight)
+            seen = colours_in(record.logits, record.region or sight.whole, sight)
             track.colours = track.colours if seen is None else seen
         track.policy.reset(record)
         return record
@@ -165,7 +151,7 @@ class Engine:
             object_score=10.0,
             region=region,
         )
-        _measure_records([record], sight.size, [None])
+        measure_records([record], sight.size, [None])
         record.box = box
         record.extent = 0.0 if box is None else max(box[2] - box[0], box[3] - box[1])
         if not self.compatibility.mask_memory_from_low_res:
@@ -197,15 +183,15 @@ class Engine:
         if self.options.closely is not None:
             # What a box or a mask that is there already frames is no question of part or whole.
             bonus = () if prompt.box is not None or previous is not None else info.whole_bonus
-        chosen = _best_look(looks, bonus)
+        chosen = best_look(looks, bonus)
         if self.options.closely is not None:
-            closer = _closer(looks[chosen[0]], chosen[1], self.options.closely, sight.size)
-            if closer is not None:
+            nearer = closer(looks[chosen[0]], chosen[1], self.options.closely, sight.size)
+            if nearer is not None:
                 # The mask found from afar goes along, so that the second look means the same thing.
                 first, candidate = looks[chosen[0]], chosen[1]
                 guess = PreviousMask(first.logits[candidate], first.region) if info.feeds_back_logits else None
-                looks = self._answer(points, labels, [closer], selection, step, sight, fed_back or guess, threshold)
-                chosen = _best_look(looks, bonus)
+                looks = self._answer(points, labels, [nearer], selection, step, sight, fed_back or guess, threshold)
+                chosen = best_look(looks, bonus)
         look, best = looks[chosen[0]], chosen[1]
         logits = fill_holes(look.logits[best], self.compatibility.fill_hole_px)
         record = FrameRecord(
@@ -218,7 +204,7 @@ class Engine:
             candidate=best,
             region=look.region,
         )
-        _measure_records([record], sight.size, [None])
+        measure_records([record], sight.size, [None])
         return record
 
     def _prompt_regions(
@@ -229,11 +215,11 @@ class Engine:
         if zoom is None:
             return [Region.whole(*size)]
         if prompt.box is not None:
-            return [zoom.around_box(_hull([prompt.box], prompt.points), size)]
+            return [zoom.around_box(hull([prompt.box], prompt.points), size)]
         if previous is not None:
             box = previous.box()
             if box is not None:
-                return [zoom.close_up(_hull([box], prompt.points), size)]
+                return [zoom.close_up(hull([box], prompt.points), size)]
         positive = [point for point, label in zip(prompt.points, prompt.labels, strict=True) if label == 1]
         return zoom.pyramid(positive or prompt.points, size)
 
@@ -247,7 +233,7 @@ class Engine:
         sight: Sight,
         previous: PreviousMask | None,
         presence_threshold: float,
-    ) -> list[_Look]:
+    ) -> list[Look]:
         """Decodes the same prompt in every region, as one batch."""
         info = self.backbone.info
         views = sight.see(regions)
@@ -257,7 +243,7 @@ class Engine:
             fed_back = torch.stack(moved)[:, None].clamp(-REFINE_CLAMP, REFINE_CLAMP)
         batch = PromptBatch(
             points=torch.stack([self._to_model(points, region) for region in regions]),
-            labels=torch.tensor([_inside(points, labels, region) for region in regions], dtype=torch.int32),
+            labels=torch.tensor([labels_inside(points, labels, region) for region in regions], dtype=torch.int32),
             logits=fed_back,
         )
         reads = [self._reads(selection, step, region) for region in regions]
@@ -268,7 +254,7 @@ class Engine:
         logits, pointers = self._gate(decoded, [presence_threshold] * len(regions))
         scores, ious = decoded.object_scores.float().cpu().tolist(), decoded.ious.float().cpu().tolist()
         return [
-            _Look(region, logits[i], ious[i], scores[i], None if pointers is None else pointers[i])
+            Look(region, logits[i], ious[i], scores[i], None if pointers is None else pointers[i])
             for i, region in enumerate(regions)
         ]
 
@@ -303,7 +289,7 @@ class Engine:
         """Encodes what :meth:`step` is going to look at first; only to time it apart from the rest."""
         moving = [track for track in tracks if step.frame not in track.bank.conditioning]
         pending = [track.pending[step.frame].region for track in tracks if step.frame in track.pending]
-        regions = [_region_of(track, step, sight.size, self.options.closely) for track in moving]
+        regions = [region_of(track, step, sight.size, self.options.closely) for track in moving]
         sight.see([*regions, *(region or sight.whole for region in pending)])
 
     @torch.inference_mode()
@@ -329,8 +315,8 @@ class Engine:
 
     def _units(self, track: Track, step: Step, sight: Sight) -> list[_Unit]:
         units = []
-        region = _region_of(track, step, sight.size, self.options.closely)
-        last = _last_record(track, step)
+        region = region_of(track, step, sight.size, self.options.closely)
+        last = last_record(track, step)
         for hypothesis in track.policy.active_hypotheses(step, track.bank):
             selection = self._selection(track, step, hypothesis)
             proposed = track.policy.propose_prompts(step, track.bank, hypothesis, sight)
@@ -354,7 +340,7 @@ class Engine:
                 continue
             if unit.last is not None and unit.last.lost:
                 better: Region | None = zoom.close_up(box, sight.size)
-                if better is not None and _alike(better, unit.region):
+                if better is not None and alike(better, unit.region):
                     better = None
             else:
                 better = zoom.recentre(box, unit.last.extent if unit.last else 0.0, unit.region, sight.size)
@@ -401,7 +387,7 @@ class Engine:
         known = unit.track.colours
         if known is None:
             return 1.0
-        seen = _colours(unit.logits[int(unit.ious.argmax())], unit.region, sight)
+        seen = colours_in(unit.logits[int(unit.ious.argmax())], unit.region, sight)
         return 0.0 if seen is None else likeness(known, seen)
 
     def _remember_colours(self, track: Track, record: FrameRecord, step: Step, sight: Sight) -> None:
@@ -410,7 +396,7 @@ class Engine:
         sure = record.lost == 0 and record.iou >= SURE_IOU and record.object_score >= SURE_PRESENCE
         if self.options.closely is None or record.logits is None or not (due and sure):
             return
-        seen = _colours(record.logits, record.region or sight.whole, sight)
+        seen = colours_in(record.logits, record.region or sight.whole, sight)
         if seen is not None:
             track.colours = seen if track.colours is None else track.colours + COLOURS_RATE * (seen - track.colours)
 
@@ -479,7 +465,9 @@ class Engine:
             if count:
                 batch = PromptBatch(
                     points=torch.stack([self._to_model(prompts[i][0], units[i].region) for i in members]),
-                    labels=torch.tensor([_inside(*prompts[i], units[i].region) for i in members], dtype=torch.int32),
+                    labels=torch.tensor(
+                        [labels_inside(*prompts[i], units[i].region) for i in members], dtype=torch.int32
+                    ),
                 )
             batches.append((members, batch, multimask))
         return batches
@@ -525,8 +513,8 @@ class Engine:
             lasts += [members[0].last] * len(records)
             committed.append((track, records))
         if self.options.closely is not None:
-            _tidy([record for _, record, _ in kept], lasts, self.options.closely, sight)
-        _measure_records([record for _, record, _ in kept], sight.size, lasts, self.options.closely)
+            tidy([record for _, record, _ in kept], lasts, self.options.closely, sight)
+        measure_records([record for _, record, _ in kept], sight.size, lasts, self.options.closely)
         _score_frames(committed, units)
         binarize_all = prompted_here and self.compatibility.binarize_neighbours
         self._write([(record, plan) for _, record, plan in kept if plan.write], sight, binarize_all)
@@ -632,61 +620,6 @@ def _record(step: Step, unit: _Unit, survivor: Survivor, slot: int, plan: WriteP
     )
 
 
-# -- regions -----------------------------------------------------------------------------------------------------------
-def _last_record(track: Track, step: Step) -> FrameRecord | None:
-    """The record from which the object is looked for: of the step before, or the nearest one."""
-    record = track.bank.at(step.back(1))
-    if record is not None:
-        return record
-    others = [(abs(step.distance(other.frame)), step.distance(other.frame) < 0, other) for other in track.bank]
-    return min(others, key=lambda entry: entry[:2])[2] if others else None
-
-
-def _region_of(track: Track, step: Step, size: tuple[int, int], zoom: Zoom | None) -> Region:
-    """Where to look for an object on a frame that nobody prompted."""
-    whole = Region.whole(*size)
-    last = None if zoom is None else _last_record(track, step)
-    if zoom is None or last is None or last.box is None:
-        return whole
-    before = last.region or whole
-    if last.lost:
-        return zoom.search(last.box, last.extent, last.lost, before, size)
-    return zoom.follow(last.box, last.extent, before, size)
-
-
-def _tidy(records: Sequence[FrameRecord], lasts: Sequence[FrameRecord | None], zoom: Zoom, sight: Sight) -> None:
-    """Drops stray pieces of masks before they are remembered: what stays behind on something else grows there."""
-    for record, last in zip(records, lasts, strict=True):
-        if zoom.stray and record.logits is not None and last is not None and last.extent:
-            cell = (record.region or sight.whole).width / record.logits.shape[-1]
-            record.logits = drop_strays(record.logits, zoom.stray * last.extent / cell)
-
-
-def _measure_records(
-    records: Sequence[FrameRecord],
-    size: tuple[int, int],
-    lasts: Sequence[FrameRecord | None],
-    zoom: Zoom | None = None,
-) -> None:
-    """Sets area, box, extent and how long the object has been lost, from the records' logits."""
-    if not records:
-        return
-    areas, boxes = measure(torch.stack([record.logits for record in records]))  # type: ignore[misc]
-    for record, area, box, last in zip(records, areas, boxes, lasts, strict=True):
-        assert record.logits is not None
-        region = record.region or Region.whole(*size)
-        record.area_px = round(area * region.share(*size))
-        if box is not None:
-            record.box = region.box_from_grid(box, *record.logits.shape)
-            record.extent = max(record.box[2] - record.box[0], record.box[3] - record.box[1])
-            if zoom is not None and last is not None and last.extent:
-                record.extent = zoom.believe(record.box, last.extent, size)
-        elif last is not None:
-            record.box, record.extent, record.lost = last.box, last.extent, last.lost + 1
-        else:
-            record.lost = 1
-
-
 def _best_boxes(units: Sequence[_Unit], size: tuple[int, int]) -> list[Box | None]:
     """Box in px of the frame of each unit's most trusted candidate, ``None`` where it is empty."""
     chosen = []
@@ -699,66 +632,3 @@ def _best_boxes(units: Sequence[_Unit], size: tuple[int, int]) -> list[Box | Non
     return [
         None if box is None else unit.region.box_from_grid(box, *shape) for unit, box in zip(units, boxes, strict=True)
     ]
-
-
-def _colours(logits: Tensor, region: Region, sight: Sight) -> NDArray[np.float32] | None:
-    return colours_of(sight.pixels(region), (logits > 0).cpu().numpy())
-
-
-def _hull(boxes: Sequence[Box], points: Sequence[tuple[float, float]]) -> Box:
-    xs = [value for box in boxes for value in (box[0], box[2])] + [x for x, _ in points]
-    ys = [value for box in boxes for value in (box[1], box[3])] + [y for _, y in points]
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def _inside(points: Sequence[tuple[float, float]], labels: Sequence[int], region: Region) -> list[int]:
-    """Labels with -1, which says nothing, for points that cannot be seen in a region (box corners stay)."""
-    return [
-        label if label > 1 or (region.x1 <= x < region.x2 and region.y1 <= y < region.y2) else -1
-        for (x, y), label in zip(points, labels, strict=True)
-    ]
-
-
-def _alike(a: Region, b: Region) -> bool:
-    """Whether a second look would show nearly the same."""
-    ratio = max(a.width, a.height) / max(b.width, b.height)
-    moved = max(abs(a.x1 + a.x2 - b.x1 - b.x2), abs(a.y1 + a.y2 - b.y1 - b.y2)) / 2
-    return 1 / 1.4 < ratio < 1.4 and moved < 0.2 * max(b.width, b.height)
-
-
-def _best_look(looks: Sequence[_Look], bonus: Sequence[float] = ()) -> tuple[int, int]:
-    """Which look and which candidate to believe; the IoU estimate decides where there is one look and no ``bonus``."""
-    if len(looks) == 1 and not bonus:
-        ious = looks[0].ious
-        return 0, ious.index(max(ious))
-    scores = {(i, j): trust for i, look in enumerate(looks) for j, trust in enumerate(_trust(look, bonus))}
-    return max(scores, key=lambda key: scores[key])
-
-
-def _trust(look: _Look, bonus: Sequence[float]) -> list[float]:
-    """IoU estimates, more for masks that a shift of the threshold leaves alone, less for badly framed ones: a handful of
-    cells, or cut off by the region's border."""
-    areas, boxes = measure(look.logits)
-    sizes = ((look.logits > 1).sum((1, 2)), (look.logits > -1).sum((1, 2)))
-    stable = (sizes[0] / sizes[1].clamp(min=1)).tolist()
-    height, width = look.logits.shape[-2:]
-    trusts = []
-    for j, (area, box) in enumerate(zip(areas, boxes, strict=True)):
-        if box is None:
-            trusts.append(-1.0)
-            continue
-        x1, y1, x2, y2 = box
-        cut = sum((x1 < 1, y1 < 1, x2 > width - 1, y2 > height - 1))
-        small = max(0.0, 1.0 - area / (SMALL_SHARE * height * width))
-        whole = bonus[j] if j < len(bonus) and len(look.ious) > 1 else 0.0
-        trusts.append(look.ious[j] + whole + 0.3 * stable[j] - 0.15 * small - 0.1 * cut)
-    return trusts
-
-
-def _closer(look: _Look, candidate: int, zoom: Zoom, size: tuple[int, int]) -> Region | None:
-    """A region that frames a found mask better than the look it was found in."""
-    box = PreviousMask(look.logits[candidate], look.region).box()
-    if box is None:
-        return None
-    region = zoom.close_up(box, size)
-    return None if _alike(region, look.region) else region

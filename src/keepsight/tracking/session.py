@@ -14,7 +14,7 @@ from keepsight.core.errors import InputError
 from keepsight.memory import FrameRecord, PolicyFactory, Step
 from keepsight.models.backbone import Backbone
 from keepsight.tracking import checkpoint
-from keepsight.tracking.engine import PreviousMask
+from keepsight.tracking.looks import PreviousMask
 from keepsight.tracking.motion import MotionEstimator
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.plan import Visit, plan_visits

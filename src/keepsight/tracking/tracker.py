@@ -14,7 +14,7 @@ from keepsight.core import Frame, FrameResult, Mask, Prompt
 from keepsight.core.errors import InputError
 from keepsight.memory import Policy, PolicyFactory, PolicySettings, Step, policy_factory
 from keepsight.models.backbone import Backbone
-from keepsight.tracking.engine import PreviousMask
+from keepsight.tracking.looks import PreviousMask
 from keepsight.tracking.motion import MotionEstimator
 from keepsight.tracking.options import Compatibility, EngineOptions, Reference
 from keepsight.tracking.session import Session

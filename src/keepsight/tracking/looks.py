@@ -1,0 +1,163 @@
+"""Where an object is looked at on a frame, and what of a look is believed: between the engine and the rules of zoom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from keepsight.core import Box, Region
+from keepsight.memory import FrameRecord, Step
+from keepsight.tracking.appearance import colours_of
+from keepsight.tracking.masks import drop_strays, measure
+from keepsight.tracking.sight import Sight
+from keepsight.tracking.track import Track
+from keepsight.tracking.zoom import Zoom
+
+SMALL_SHARE = 0.08
+"""Share of the region below which a click's mask counts as badly framed."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreviousMask:
+    """A mask that is there already: logits ``(h, w)`` over a region."""
+
+    logits: Tensor
+    region: Region
+
+    def box(self) -> Box | None:
+        """Its box in px of the frame."""
+        box = measure(self.logits[None])[1][0]
+        return None if box is None else self.region.box_from_grid(box, *self.logits.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A prompt's answer in one region: candidates with their scores, absent gate applied."""
+
+    region: Region
+    logits: Tensor  # (M, h, w)
+    ious: list[float]
+    object_score: float
+    pointers: Tensor | None  # (M, C)
+
+
+def last_record(track: Track, step: Step) -> FrameRecord | None:
+    """The record from which the object is looked for: of the step before, or the nearest one."""
+    record = track.bank.at(step.back(1))
+    if record is not None:
+        return record
+    others = [(abs(step.distance(other.frame)), step.distance(other.frame) < 0, other) for other in track.bank]
+    return min(others, key=lambda entry: entry[:2])[2] if others else None
+
+
+def region_of(track: Track, step: Step, size: tuple[int, int], zoom: Zoom | None) -> Region:
+    """Where to look for an object on a frame that nobody prompted."""
+    whole = Region.whole(*size)
+    last = None if zoom is None else last_record(track, step)
+    if zoom is None or last is None or last.box is None:
+        return whole
+    before = last.region or whole
+    if last.lost:
+        return zoom.search(last.box, last.extent, last.lost, before, size)
+    return zoom.follow(last.box, last.extent, before, size)
+
+
+def tidy(records: Sequence[FrameRecord], lasts: Sequence[FrameRecord | None], zoom: Zoom, sight: Sight) -> None:
+    """Drops stray pieces of masks before they are remembered: what stays behind on something else grows there."""
+    for record, last in zip(records, lasts, strict=True):
+        if zoom.stray and record.logits is not None and last is not None and last.extent:
+            cell = (record.region or sight.whole).width / record.logits.shape[-1]
+            record.logits = drop_strays(record.logits, zoom.stray * last.extent / cell)
+
+
+def measure_records(
+    records: Sequence[FrameRecord],
+    size: tuple[int, int],
+    lasts: Sequence[FrameRecord | None],
+    zoom: Zoom | None = None,
+) -> None:
+    """Sets area, box, extent and how long the object has been lost, from the records' logits."""
+    if not records:
+        return
+    areas, boxes = measure(torch.stack([record.logits for record in records]))  # type: ignore[misc]
+    for record, area, box, last in zip(records, areas, boxes, lasts, strict=True):
+        assert record.logits is not None
+        region = record.region or Region.whole(*size)
+        record.area_px = round(area * region.share(*size))
+        if box is not None:
+            record.box = region.box_from_grid(box, *record.logits.shape)
+            record.extent = max(record.box[2] - record.box[0], record.box[3] - record.box[1])
+            if zoom is not None and last is not None and last.extent:
+                record.extent = zoom.believe(record.box, last.extent, size)
+        elif last is not None:
+            record.box, record.extent, record.lost = last.box, last.extent, last.lost + 1
+        else:
+            record.lost = 1
+
+
+def colours_in(logits: Tensor, region: Region, sight: Sight) -> NDArray[np.float32] | None:
+    return colours_of(sight.pixels(region), (logits > 0).cpu().numpy())
+
+
+def hull(boxes: Sequence[Box], points: Sequence[tuple[float, float]]) -> Box:
+    xs = [value for box in boxes for value in (box[0], box[2])] + [x for x, _ in points]
+    ys = [value for box in boxes for value in (box[1], box[3])] + [y for _, y in points]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def labels_inside(points: Sequence[tuple[float, float]], labels: Sequence[int], region: Region) -> list[int]:
+    """Labels with -1, which says nothing, for points that cannot be seen in a region (box corners stay)."""
+    return [
+        label if label > 1 or (region.x1 <= x < region.x2 and region.y1 <= y < region.y2) else -1
+        for (x, y), label in zip(points, labels, strict=True)
+    ]
+
+
+def alike(a: Region, b: Region) -> bool:
+    """Whether a second look would show nearly the same."""
+    ratio = max(a.width, a.height) / max(b.width, b.height)
+    moved = max(abs(a.x1 + a.x2 - b.x1 - b.x2), abs(a.y1 + a.y2 - b.y1 - b.y2)) / 2
+    return 1 / 1.4 < ratio < 1.4 and moved < 0.2 * max(b.width, b.height)
+
+
+def best_look(looks: Sequence[Look], bonus: Sequence[float] = ()) -> tuple[int, int]:
+    """Which look and which candidate to believe; the IoU estimate decides where there is one look and no ``bonus``."""
+    if len(looks) == 1 and not bonus:
+        ious = looks[0].ious
+        return 0, ious.index(max(ious))
+    scores = {(i, j): trust for i, look in enumerate(looks) for j, trust in enumerate(_trust(look, bonus))}
+    return max(scores, key=lambda key: scores[key])
+
+
+def _trust(look: Look, bonus: Sequence[float]) -> list[float]:
+    """IoU estimates, more for masks that a shift of the threshold leaves alone, less for badly framed ones: a handful of
+    cells, or cut off by the region's border."""
+    areas, boxes = measure(look.logits)
+    sizes = ((look.logits > 1).sum((1, 2)), (look.logits > -1).sum((1, 2)))
+    stable = (sizes[0] / sizes[1].clamp(min=1)).tolist()
+    height, width = look.logits.shape[-2:]
+    trusts = []
+    for j, (area, box) in enumerate(zip(areas, boxes, strict=True)):
+        if box is None:
+            trusts.append(-1.0)
+            continue
+        x1, y1, x2, y2 = box
+        cut = sum((x1 < 1, y1 < 1, x2 > width - 1, y2 > height - 1))
+        small = max(0.0, 1.0 - area / (SMALL_SHARE * height * width))
+        whole = bonus[j] if j < len(bonus) and len(look.ious) > 1 else 0.0
+        trusts.append(look.ious[j] + whole + 0.3 * stable[j] - 0.15 * small - 0.1 * cut)
+    return trusts
+
+
+def closer(look: Look, candidate: int, zoom: Zoom, size: tuple[int, int]) -> Region | None:
+    """A region that frames a found mask better than the look it was found in."""
+    box = PreviousMask(look.logits[candidate], look.region).box()
+    if box is None:
+        return None
+    region = zoom.close_up(box, size)
+    return None if alike(region, look.region) else region

@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keepsight.cli.segment import _HOW, _RANGE, _WHAT, _WRITE, _Device, _Dtype
+from keepsight.cli.options import (
+    HOW,
+    WHAT,
+    WRITE,
+    Boxes,
+    DeviceName,
+    Masks,
+    ModelName,
+    Points,
+    Precision,
+    Start,
+    Stop,
+    Stride,
+    ZoomSwitch,
+)
 
 if TYPE_CHECKING:
     from keepsight.pipeline.compare import Comparison
@@ -18,77 +32,37 @@ _WIDTH = 110
 def compare(
     video: Annotated[str, typer.Argument(help="Video file or folder of images.")],
     policies: Annotated[
-        str, typer.Option("--policies", metavar="NAME,NAME,...", rich_help_panel=_HOW, help="Policies to compare.")
+        str, typer.Option("--policies", metavar="NAME,NAME,...", rich_help_panel=HOW, help="Policies to compare.")
     ] = "sam2,sam2long,mosam,dms",
-    point: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--point",
-            metavar="FRAME:X,Y[,+|-][@OBJECT][=LABEL]",
-            rich_help_panel=_WHAT,
-            help="A click; '-' is not on the object.",
-        ),
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--box", metavar="FRAME:X1,Y1,X2,Y2[@OBJECT][=LABEL]", rich_help_panel=_WHAT, help="A box around it."
-        ),
-    ] = None,
-    mask: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--mask",
-            metavar="FRAME:FILE.png[@OBJECT][=LABEL]",
-            rich_help_panel=_WHAT,
-            help="A palette or binary PNG; every id in it is an object.",
-        ),
-    ] = None,
+    point: Points = None,
+    box: Boxes = None,
+    mask: Masks = None,
     prompts: Annotated[
-        Path | None, typer.Option("--prompts", rich_help_panel=_WHAT, help="Prompts file, as for segment.")
+        Path | None, typer.Option("--prompts", rich_help_panel=WHAT, help="Prompts file, as for segment.")
     ] = None,
     truth: Annotated[
         Path | None,
-        typer.Option("--truth", rich_help_panel=_WHAT, help="Folder of true masks (DAVIS PNGs), some or all frames."),
+        typer.Option("--truth", rich_help_panel=WHAT, help="Folder of true masks (DAVIS PNGs), some or all frames."),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", rich_help_panel=_HOW, help="Name, folder or hub id. (default: builtin)")
-    ] = None,
+    model: ModelName = None,
     policy_option: Annotated[
         list[str] | None,
         typer.Option(
-            "--policy-option", metavar="POLICY.NAME=VALUE", rich_help_panel=_HOW, help="An option of one policy."
+            "--policy-option", metavar="POLICY.NAME=VALUE", rich_help_panel=HOW, help="An option of one policy."
         ),
     ] = None,
-    device: Annotated[
-        _Device | None, typer.Option("--device", rich_help_panel=_HOW, help="Where to compute. (default: auto)")
-    ] = None,
-    dtype: Annotated[
-        _Dtype | None, typer.Option("--dtype", rich_help_panel=_HOW, help="Precision. (default: auto)")
-    ] = None,
-    zoom: Annotated[
-        bool | None,
-        typer.Option(
-            "--zoom/--no-zoom", rich_help_panel=_HOW, help="Look at small objects closely. (default: by the model)"
-        ),
-    ] = None,
-    start: Annotated[
-        int | None, typer.Option("--start", min=0, rich_help_panel=_RANGE, help="First frame. (default: the first)")
-    ] = None,
-    stop: Annotated[
-        int | None,
-        typer.Option("--stop", min=1, rich_help_panel=_RANGE, help="Frame to stop before. (default: the end)"),
-    ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option("--stride", min=1, rich_help_panel=_RANGE, help="Follow every n-th frame. (default: 1)"),
-    ] = None,
+    device: DeviceName = None,
+    dtype: Precision = None,
+    zoom: ZoomSwitch = None,
+    start: Start = None,
+    stop: Stop = None,
+    stride: Stride = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", rich_help_panel=_WRITE, help="Output folder. (default: out/NAME-compare)"),
+        typer.Option("--out", "-o", rich_help_panel=WRITE, help="Output folder. (default: out/NAME-compare)"),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=_WRITE, help="Replace an earlier comparison in the folder.")
+        bool, typer.Option("--overwrite", rich_help_panel=WRITE, help="Replace an earlier comparison in the folder.")
     ] = False,
 ) -> None:
     """Compare memory policies on one video.

@@ -2,137 +2,89 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class _Device(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-
-class _Dtype(StrEnum):
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
-class _Direction(StrEnum):
-    FORWARD = "forward"
-    BACKWARD = "backward"
-    BOTH = "both"
-
-
-_WHAT, _HOW, _RANGE, _WRITE = "What to follow", "How", "Which frames", "What to write"
+from keepsight.cli.options import (
+    HOW,
+    RANGE,
+    WHAT,
+    WRITE,
+    Boxes,
+    DeviceName,
+    Masks,
+    ModelName,
+    Points,
+    Precision,
+    Start,
+    Stop,
+    Stride,
+    TravelDirection,
+    ZoomSwitch,
+)
 
 
 def segment(
     video: Annotated[
         str, typer.Argument(help="Video file, folder of images, or with --camera an index or stream URL.")
     ],
-    point: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--point",
-            metavar="FRAME:X,Y[,+|-][@OBJECT][=LABEL]",
-            rich_help_panel=_WHAT,
-            help="A click; '-' is not on the object.",
-        ),
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--box", metavar="FRAME:X1,Y1,X2,Y2[@OBJECT][=LABEL]", rich_help_panel=_WHAT, help="A box around it."
-        ),
-    ] = None,
-    mask: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--mask",
-            metavar="FRAME:FILE.png[@OBJECT][=LABEL]",
-            rich_help_panel=_WHAT,
-            help="A palette or binary PNG; every id in it is an object.",
-        ),
-    ] = None,
+    point: Points = None,
+    box: Boxes = None,
+    mask: Masks = None,
     prompts: Annotated[
         Path | None,
         typer.Option(
             "--prompts",
-            rich_help_panel=_WHAT,
+            rich_help_panel=WHAT,
             help="Prompts file: JSON, or text with a first-frame box x,y,w,h a line.",
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", rich_help_panel=_HOW, help="Name, folder or hub id. (default: builtin)")
-    ] = None,
+    model: ModelName = None,
     policy: Annotated[
-        str | None, typer.Option("--policy", rich_help_panel=_HOW, help="Memory policy. (default: sam2)")
+        str | None, typer.Option("--policy", rich_help_panel=HOW, help="Memory policy. (default: sam2)")
     ] = None,
     policy_option: Annotated[
         list[str] | None,
-        typer.Option("--policy-option", metavar="NAME=VALUE", rich_help_panel=_HOW, help="An option of the policy."),
+        typer.Option("--policy-option", metavar="NAME=VALUE", rich_help_panel=HOW, help="An option of the policy."),
     ] = None,
-    device: Annotated[
-        _Device | None, typer.Option("--device", rich_help_panel=_HOW, help="Where to compute. (default: auto)")
-    ] = None,
-    dtype: Annotated[
-        _Dtype | None, typer.Option("--dtype", rich_help_panel=_HOW, help="Precision. (default: auto)")
-    ] = None,
-    zoom: Annotated[
-        bool | None,
-        typer.Option(
-            "--zoom/--no-zoom", rich_help_panel=_HOW, help="Look at small objects closely. (default: by the model)"
-        ),
-    ] = None,
-    start: Annotated[
-        int | None, typer.Option("--start", min=0, rich_help_panel=_RANGE, help="First frame. (default: the first)")
-    ] = None,
-    stop: Annotated[
-        int | None,
-        typer.Option("--stop", min=1, rich_help_panel=_RANGE, help="Frame to stop before. (default: the end)"),
-    ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option("--stride", min=1, rich_help_panel=_RANGE, help="Follow every n-th frame. (default: 1)"),
-    ] = None,
+    device: DeviceName = None,
+    dtype: Precision = None,
+    zoom: ZoomSwitch = None,
+    start: Start = None,
+    stop: Stop = None,
+    stride: Stride = None,
     direction: Annotated[
-        _Direction | None,
+        TravelDirection | None,
         typer.Option(
-            "--direction", rich_help_panel=_RANGE, help="From the prompts onwards, back, or both. (default: forward)"
+            "--direction", rich_help_panel=RANGE, help="From the prompts onwards, back, or both. (default: forward)"
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", rich_help_panel=_WRITE, help="Output folder. (default: out/NAME)")
+        Path | None, typer.Option("--out", "-o", rich_help_panel=WRITE, help="Output folder. (default: out/NAME)")
     ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option(
-            "--overwrite", rich_help_panel=_WRITE, help="Replace the results of an earlier run in the folder."
-        ),
+        typer.Option("--overwrite", rich_help_panel=WRITE, help="Replace the results of an earlier run in the folder."),
     ] = False,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", rich_help_panel=_WRITE, help="Go on with the folder's run; settings left out are its own."
+            "--resume", rich_help_panel=WRITE, help="Go on with the folder's run; settings left out are its own."
         ),
     ] = False,
-    overlay: Annotated[bool, typer.Option(rich_help_panel=_WRITE, help="overlay.mp4")] = True,
-    crops: Annotated[bool, typer.Option(rich_help_panel=_WRITE, help="objects/ID.mp4, one clip an object")] = True,
+    overlay: Annotated[bool, typer.Option(rich_help_panel=WRITE, help="overlay.mp4")] = True,
+    crops: Annotated[bool, typer.Option(rich_help_panel=WRITE, help="objects/ID.mp4, one clip an object")] = True,
     crop_option: Annotated[
         list[str] | None,
         typer.Option(
-            "--crop-option", metavar="NAME=VALUE", rich_help_panel=_WRITE, help="margin, window, absent, size_px, ..."
+            "--crop-option", metavar="NAME=VALUE", rich_help_panel=WRITE, help="margin, window, absent, size_px, ..."
         ),
     ] = None,
-    masks: Annotated[bool, typer.Option(rich_help_panel=_WRITE, help="masks/, palette PNGs")] = True,
-    annotations: Annotated[bool, typer.Option(rich_help_panel=_WRITE, help="annotations.json (YTVIS)")] = True,
-    report: Annotated[bool, typer.Option(rich_help_panel=_WRITE, help="report.html")] = True,
+    masks: Annotated[bool, typer.Option(rich_help_panel=WRITE, help="masks/, palette PNGs")] = True,
+    annotations: Annotated[bool, typer.Option(rich_help_panel=WRITE, help="annotations.json (YTVIS)")] = True,
+    report: Annotated[bool, typer.Option(rich_help_panel=WRITE, help="report.html")] = True,
     camera: Annotated[
         bool,
         typer.Option(

@@ -20,11 +20,12 @@ MAY_IMPORT = {
     "memory": {"core"},
     "models": {"core"},
     "tracking": {"core", "video", "models", "memory"},
+    "concepts": {"core", "video", "models", "memory", "tracking"},
     "store": {"core"},
     "formats": {"core", "store"},
     "render": {"core", "video", "store"},
     "training": {"core", "models", "formats"},
-    "pipeline": {"core", "video", "memory", "models", "tracking", "store", "formats", "render", "training"},
+    "pipeline": {"core", "video", "memory", "models", "tracking", "concepts", "store", "formats", "render", "training"},
 }
 LIGHT = {"core", "video", "memory", "store", "formats", "render"}
 """Rooms that work without torch."""

@@ -139,7 +139,7 @@ def test_download_fetches_no_pickles_and_nothing_twice(empty_cache: Path, monkey
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     assert downloading.download("edgetam") == downloading.download("edgetam")
-    assert calls == [{"allow_patterns": ["*.safetensors", "*.json"]}]
+    assert calls == [{"allow_patterns": ["*.safetensors", "*.json", "vocab.txt", "merges.txt"]}]
 
 
 def test_the_table_needs_no_torch() -> None:

@@ -1,7 +1,7 @@
 """Fetches a model's weights from the Hugging Face hub into its usual cache.
 
-Only safetensors and JSON are fetched: pickled weights (``.bin``, ``.pt``) can run code when they are read, so they never reach
-this machine through us.
+Only safetensors, JSON and the word lists of tokenizers are fetched: pickled weights (``.bin``, ``.pt``) can run code when
+they are read, so they never reach this machine through us.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from keepsight.core.errors import ModelError
 from keepsight.models.registry import ModelEntry, local_dir, resolve
 
-PATTERNS = ("*.safetensors", "*.json")
+PATTERNS = ("*.safetensors", "*.json", "vocab.txt", "merges.txt")
 
 
 def download(name: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ _CLASSES = {"sam2": "Sam2VideoModel", "sam3": "Sam3TrackerVideoModel", "edgetam"
 _UNUSED_BY_DESIGN = {
     # The text detector of a SAM 3 checkpoint; only the tracker is used here.
     "sam3": re.compile(r"^(detector_model|tracker_neck)\."),
+    # Tables that are computed; old checkpoints hold them.
+    "grounding-dino": re.compile(r"\.position_ids$"),
+    "owlv2": re.compile(r"\.position_ids$|^box_bias$"),
 }
 
 
@@ -46,6 +49,10 @@ def load_backbone(
         InputError: a device, dtype or image size that cannot be used.
     """
     entry = resolve(str(name))
+    if entry.detects:
+        raise ModelError(
+            f"{entry.title} finds objects and cannot follow them; give it as --detector {entry.name}, beside a --model that can."
+        )
     target = resolve_device(device)
     precision = resolve_dtype(dtype, target, family=entry.family)
     if entry.family == "builtin":
@@ -76,10 +83,42 @@ def load_transformers(
     if entry.family not in _CLASSES:
         raise ModelError(f"{folder} is not a tracker that Keepsight knows; see `keepsight models`.")
     cls: Any = getattr(transformers, _CLASSES[entry.family])
-    try:
-        config = cls.config_class.from_pretrained(folder)
+
+    def settle(config: Any) -> None:
         if image_size is not None:
             set_image_size(config, image_size)
+
+    model = from_folder(cls, folder, entry, dtype, settle)
+    try:
+        backbone = HFVideoBackbone(model.to(device), entry.name, dynamic_multimask=dynamic_multimask)
+        if image_size is not None:
+            # Whether the windows of an encoder divide a size shows only when it runs.
+            backbone.encode_image(torch.zeros(1, 3, image_size, image_size, device=device, dtype=dtype))
+    except RuntimeError as error:
+        if image_size is None:
+            raise
+        raise InputError(
+            f"{entry.title} does not work at image_size {image_size}: {_first_line(error)}; leave it out, or try 512."
+        ) from error
+    return backbone
+
+
+def from_folder(
+    cls: Any, folder: Path, entry: ModelEntry, dtype: torch.dtype, settle: Callable[[Any], None] = lambda config: None
+) -> Any:
+    """A model of transformers' class ``cls`` from safetensors, every weight filled and every tensor used.
+
+    Args:
+        settle: may change the configuration before the model is built.
+
+    Raises:
+        ModelError: damaged, of another shape, with weights missing or left over, or in need of a package.
+    """
+    import transformers
+
+    try:
+        config = cls.config_class.from_pretrained(folder)
+        settle(config)
         with _silent(transformers):
             model, report = cls.from_pretrained(
                 folder,
@@ -99,18 +138,7 @@ def load_transformers(
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(f"{entry.title} in {folder} cannot be loaded: {_first_line(error)}") from error
     check_weights(report, entry)
-    try:
-        backbone = HFVideoBackbone(model.to(device), entry.name, dynamic_multimask=dynamic_multimask)
-        if image_size is not None:
-            # Whether the windows of an encoder divide a size shows only when it runs.
-            backbone.encode_image(torch.zeros(1, 3, image_size, image_size, device=device, dtype=dtype))
-    except RuntimeError as error:
-        if image_size is None:
-            raise
-        raise InputError(
-            f"{entry.title} does not work at image_size {image_size}: {_first_line(error)}; leave it out, or try 512."
-        ) from error
-    return backbone
+    return model
 
 
 def set_image_size(config: Any, size: int) -> None:

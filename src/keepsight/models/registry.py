@@ -27,7 +27,12 @@ MODEL_TYPES: dict[str, str] = {
     "sam3_video": "sam3",
     "sam3_tracker": "sam3",
     "sam3_tracker_video": "sam3",
+    "grounding-dino": "grounding-dino",
+    "owlv2": "owlv2",
 }
+
+#: Families that find what a word names and cannot follow it.
+DETECTORS = ("grounding-dino", "owlv2")
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -38,8 +43,8 @@ class ModelEntry:
 
     Attributes:
         name: what a person types.
-        family: which backbone loads it: ``builtin``, ``sam2``, ``edgetam``, ``sam3``; ``unknown`` for a hub id whose
-            config.json is not on this machine yet.
+        family: which backbone loads it: ``builtin``, ``sam2``, ``edgetam``, ``sam3``; or which detector:
+            :data:`DETECTORS`; ``unknown`` for a hub id whose config.json is not on this machine yet.
         title: how it is called in prose.
         licence: SPDX id or the licence's own name.
         hub_id: repository on the Hugging Face hub; ``None`` for weights that ship with the package or lie in a folder.
@@ -69,6 +74,11 @@ class ModelEntry:
         if self.hub_id is not None:
             return self.hub_id
         return "ships with Keepsight" if self.family == "builtin" and self.name == "builtin" else str(self.folder)
+
+    @property
+    def detects(self) -> bool:
+        """Whether it finds objects by words (``--detector``) and does not follow them (``--model``)."""
+        return self.family in DETECTORS
 
     @property
     def page(self) -> str | None:
@@ -111,6 +121,31 @@ def _sam2_entries() -> list[ModelEntry]:
     return entries
 
 
+def _detector_entries() -> list[ModelEntry]:
+    # Parameters counted on the published configurations; fp32 safetensors.
+    grounding, owl = "Grounding DINO", "OWLv2"
+    sizes = [
+        ("grounding-dino", grounding, "tiny", 172.3, 689, "IDEA-Research/grounding-dino-tiny"),
+        ("grounding-dino-base", grounding, "base", 232.3, 929, "IDEA-Research/grounding-dino-base"),
+        ("owlv2", owl, "base", 155.0, 620, "google/owlv2-base-patch16-ensemble"),
+        ("owlv2-large", owl, "large", 437.6, 1750, "google/owlv2-large-patch14-ensemble"),
+    ]
+    return [
+        ModelEntry(
+            name=name,
+            family="grounding-dino" if title is grounding else "owlv2",
+            title=f"{title} {size}",
+            licence="Apache-2.0",
+            hub_id=hub_id,
+            parameters_m=parameters_m,
+            download_mb=download_mb,
+            aliases=() if name.endswith(size) else (f"{name}-{size}",),
+            note="finds what a word names; a detector, to go with any of the trackers",
+        )
+        for name, title, size, parameters_m, download_mb, hub_id in sizes
+    ]
+
+
 #: Every model with a name of its own, in the order of the table.
 ENTRIES: tuple[ModelEntry, ...] = (
     ModelEntry(
@@ -147,6 +182,7 @@ ENTRIES: tuple[ModelEntry, ...] = (
         aliases=("sam-3", "sam3-tracker"),
         note="the whole checkpoint is downloaded, the tracker's part is used",
     ),
+    *_detector_entries(),
 )
 
 
@@ -236,7 +272,7 @@ def _family_of(folder: Path) -> str:
     family = MODEL_TYPES.get(str(model_type))
     if family is None:
         raise ModelError(
-            f"{folder} holds a model of type {model_type!r}, which Keepsight cannot track with; "
+            f"{folder} holds a model of type {model_type!r}, which Keepsight cannot use; "
             f"it can with {', '.join(MODEL_TYPES)}."
         )
     return family

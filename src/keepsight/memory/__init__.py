@@ -26,7 +26,7 @@ from keepsight.memory.sam2long import SAM2Long, SAM2LongPolicy
 from keepsight.memory.sam3 import SAM3, SAM3Policy
 from keepsight.memory.sam3_dms import SAM3DMS, SAM3DMSPolicy
 from keepsight.memory.samurai import SAMURAI, SAMURAIPolicy
-from keepsight.memory.settings import Option, PolicySettings, Summary, option
+from keepsight.memory.settings import Option, Options, PolicySettings, Summary, option
 
 __all__ = [
     "DAM4SAM",
@@ -43,6 +43,7 @@ __all__ = [
     "MoSAMPolicy",
     "ObjectMemory",
     "Option",
+    "Options",
     "Picture",
     "PointerRead",
     "Policy",

@@ -111,27 +111,14 @@ def option(
 
 
 @dataclass(frozen=True)
-class PolicySettings(ABC):
-    """Parameters of a policy, checked when they are made. An instance makes policies, one an object.
+class Options(ABC):
+    """Parameters that are checked when they are made; a subclass declares them with :func:`option`.
 
     Class attributes:
-        policy: the policy it makes.
-        name: what a person types; the policy's.
-        title: the name as it is written.
-        summary: what a person wants to know before choosing it.
+        name: how messages name them.
     """
 
-    policy: ClassVar[type[Policy]]
     name: ClassVar[str]
-    title: ClassVar[str]
-    summary: ClassVar[Summary]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "policy" in vars(cls):
-            cls.name = cls.policy.name
-            if "settings_type" not in vars(cls.policy):
-                cls.policy.settings_type = cls
 
     def __post_init__(self) -> None:
         for item, rule, kind, may_be_none in self._rules():
@@ -147,9 +134,6 @@ class PolicySettings(ABC):
                 given = f"{value:g}" if isinstance(value, float) else f"'{value}'" if isinstance(value, str) else value
                 raise InputError(f"{self.name}: {item.name} must be {or_none}{demand}, got {given}.")
             object.__setattr__(self, item.name, value)
-
-    def __call__(self, limits: MemoryLimits, rules: ReferenceRules) -> Policy:
-        return self.policy(limits, rules, self)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -192,11 +176,43 @@ class PolicySettings(ABC):
             if name not in kinds:
                 close = difflib.get_close_matches(name, kinds, n=1)
                 hint = f" Did you mean '{close[0]}'?" if close else ""
-                raise InputError(
-                    f"Policy '{cls.name}' has no option '{name}'; it has: {', '.join(kinds) or 'none'}.{hint}"
-                )
+                raise InputError(f"{cls._called()} has no option '{name}'; it has: {', '.join(kinds) or 'none'}.{hint}")
             values[name] = _parsed(value, *kinds[name]) if isinstance(value, str) else value
         return values
+
+    @classmethod
+    def _called(cls) -> str:
+        return cls.name.capitalize()
+
+
+@dataclass(frozen=True)
+class PolicySettings(Options):
+    """Parameters of a policy, checked when they are made. An instance makes policies, one an object.
+
+    Class attributes:
+        policy: the policy it makes.
+        name: what a person types; the policy's.
+        title: the name as it is written.
+        summary: what a person wants to know before choosing it.
+    """
+
+    policy: ClassVar[type[Policy]]
+    title: ClassVar[str]
+    summary: ClassVar[Summary]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "policy" in vars(cls):
+            cls.name = cls.policy.name
+            if "settings_type" not in vars(cls.policy):
+                cls.policy.settings_type = cls
+
+    def __call__(self, limits: MemoryLimits, rules: ReferenceRules) -> Policy:
+        return self.policy(limits, rules, self)
+
+    @classmethod
+    def _called(cls) -> str:
+        return f"Policy '{cls.name}'"
 
 
 def _is_union(hint: Any) -> bool:

@@ -123,6 +123,7 @@ def _pack_track(backbone: Backbone, track: Track, table: _TensorTable) -> dict[s
     return {
         "object_id": track.object_id,
         "label": track.label,
+        "found": track.found,
         "policy_name": track.policy.name,
         "policy": track.policy.state(),
         "tracked": track.tracked.state(),
@@ -195,6 +196,7 @@ def unpack(data: bytes, backbone: Backbone, new_track: Any) -> tuple[list[Track]
                 f"continue with --policy {packed['policy_name']} or start again with --overwrite."
             )
         track.label = packed["label"]
+        track.found = packed.get("found")
         track.policy.restore(packed["policy"])
         track.tracked.restore(packed["tracked"])
         track.colours = None if packed["colours"] is None else tensors[packed["colours"]].numpy()

@@ -6,8 +6,9 @@ units to the backbone, lets the policies choose among the candidates, and writes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -90,6 +91,27 @@ class _Unit:
     pointers: Tensor | None = None  # (M, C), absent gate applied
 
 
+@dataclass(eq=False)
+class Chosen:
+    """What was chosen for one hypothesis of one object on a frame, before it is written.
+
+    Attributes:
+        record: its ``logits`` are what is going to be shown and remembered, over the record's region.
+        plan: how it is going to be written.
+        to_write: logits ``(h, w)`` to be remembered instead of the record's; of one size for all of a frame.
+    """
+
+    track: Track
+    record: FrameRecord
+    plan: WritePlan
+    to_write: Tensor | None = None
+
+
+Reviser: TypeAlias = Callable[[Sequence[Chosen]], None]
+"""May change masks, presence and plans of a frame between choosing and writing; called once a step, for all objects together,
+also when there is none."""
+
+
 class Engine:
     """Runs steps for any number of tracks on one backbone."""
 
@@ -134,30 +156,45 @@ class Engine:
         box = mask_box(mask.to_array())
         if self.options.closely is not None and box is not None:
             region = self.options.closely.close_up(box, sight.size)
-        views = sight.see([region])
         pixels = mask_to_model(mask, info.image_size, region).to(self.backbone.device)
+        record = self._records_of_masks(pixels, [region], step, sight)[0]
+        measure_records([record], sight.size, [None])
+        record.box = box
+        record.extent = 0.0 if box is None else max(box[2] - box[0], box[3] - box[1])
+        return record
+
+    def _records_of_masks(
+        self, pixels: Tensor, regions: Sequence[Region], step: Step, sight: Sight
+    ) -> list[FrameRecord]:
+        """Records of masks that are given, not predicted.
+
+        Args:
+            pixels: ``(B, 1, image_size, image_size)`` in [0, 1] over ``regions``.
+        """
+        info = self.backbone.info
+        views = sight.see(regions)
         high = pixels * 20.0 - 10.0
         low = torch.nn.functional.interpolate(
             high, size=(info.mask_size,) * 2, mode="bilinear", align_corners=False, antialias=True
         )
         from_best = self.compatibility.mask_pointer_from_best
-        pointer = self.backbone.mask_prompt_pointer(sight.features, pixels, from_best, views)
-        record = FrameRecord(
-            frame=step.frame,
-            role=Role.PROMPT,
-            pointer=pointer,
-            logits=low[0, 0],
-            iou=1.0,
-            object_score=10.0,
-            region=region,
-        )
-        measure_records([record], sight.size, [None])
-        record.box = box
-        record.extent = 0.0 if box is None else max(box[2] - box[0], box[3] - box[1])
-        if not self.compatibility.mask_memory_from_low_res:
-            # Kept until the memory is written; the logits alone have lost the mask's edge.
-            record.memory = high
-        return record
+        pointers = self.backbone.mask_prompt_pointer(sight.features, pixels, from_best, views)
+        records = []
+        for row, region in enumerate(regions):
+            record = FrameRecord(
+                frame=step.frame,
+                role=Role.PROMPT,
+                pointer=None if pointers is None else pointers[row : row + 1],
+                logits=low[row, 0].clone(),
+                iou=1.0,
+                object_score=10.0,
+                region=region,
+            )
+            if not self.compatibility.mask_memory_from_low_res:
+                # Kept until the memory is written; the logits alone have lost the mask's edge.
+                record.memory = high[row : row + 1].clone()
+            records.append(record)
+        return records
 
     def _prompt_by_points(
         self,
@@ -258,6 +295,96 @@ class Engine:
             for i, region in enumerate(regions)
         ]
 
+    # -- objects that a detector found -------------------------------------------------------------------------------
+    @torch.inference_mode()
+    def adopt(
+        self, tracks: Sequence[Track], step: Step, sight: Sight, logits: Tensor, regions: Sequence[Region]
+    ) -> list[FrameRecord]:
+        """Tells objects what they look like on a frame by detected masks, as if a person had drawn these.
+
+        Args:
+            logits: ``(B, h, w)``, one mask an object, over ``regions``.
+
+        Returns:
+            The records, written, already in the tracks' banks; they show the detected masks.
+        """
+        records: list[FrameRecord] = []
+        for start in range(0, len(tracks), self.options.units_per_decode):
+            rows = slice(start, start + self.options.units_per_decode)
+            pixels, views = self._found_pixels(logits[rows], regions[rows], sight)
+            records += self._records_of_masks(pixels, views, step, sight)
+        measure_records(records, sight.size, [None] * len(records))
+        for track, record in zip(tracks, records, strict=True):
+            track.bank.discard(step.frame)
+            track.bank.add_conditioning(record)
+            track.pending[step.frame] = record
+            if self.options.closely is not None and record.logits is not None:
+                seen = colours_in(record.logits, record.region or sight.whole, sight)
+                track.colours = track.colours if seen is None else seen
+            track.policy.reset(record)
+        self.write_pending(tracks, step.frame, sight)
+        if self.options.closely is None:
+            shown = logits.float()
+            if shown.shape[-1] != self.backbone.info.mask_size:
+                size = (self.backbone.info.mask_size,) * 2
+                shown = torch.nn.functional.interpolate(shown[:, None], size, mode="bilinear", antialias=True)[:, 0]
+            for record, mask in zip(records, shown, strict=True):
+                record.logits = mask.clone()
+        return records
+
+    def _found_pixels(self, logits: Tensor, regions: Sequence[Region], sight: Sight) -> tuple[Tensor, list[Region]]:
+        """Detected masks as the model takes masks, and the regions they are shown to it in."""
+        size = (self.backbone.info.image_size,) * 2
+        logits = logits.to(self.backbone.device, torch.float32)
+        if self.compatibility.found_mask_cut_first:
+            cut = (logits >= 0.5).to(self.backbone.dtype)[:, None]
+            resized = torch.nn.functional.interpolate(cut.float(), size, mode="bilinear", antialias=True)
+            return resized.to(self.backbone.dtype), list(regions)
+        views = list(regions)
+        if self.options.closely is not None:
+            _, boxes = measure(logits)
+            for row, box in enumerate(boxes):
+                if box is not None:
+                    place = regions[row].box_from_grid(box, *logits.shape[-2:])
+                    views[row] = self.options.closely.close_up(place, sight.size)
+        moved = [move_logits(mask, here, there) for mask, here, there in zip(logits, regions, views, strict=True)]
+        fine = torch.nn.functional.interpolate(torch.stack(moved)[:, None], size, mode="bilinear", align_corners=False)
+        return (fine > 0).to(self.backbone.dtype), views
+
+    @torch.inference_mode()
+    def masks_of_boxes(self, boxes: Sequence[Box], sight: Sight) -> tuple[Tensor, list[Region]]:
+        """What the decoder makes of boxes on a frame, without any memory.
+
+        Args:
+            boxes: ``x1, y1, x2, y2`` in px of the frame.
+
+        Returns:
+            Logits ``(N, mask_size, mask_size)`` and the region that each of them covers.
+        """
+        info, zoom = self.backbone.info, self.options.closely
+        whole = sight.whole
+        regions = [whole if zoom is None else zoom.around_box(box, sight.size) for box in boxes]
+        found: list[Tensor] = []
+        for start in range(0, len(boxes), self.options.units_per_decode):
+            rows = range(start, min(start + self.options.units_per_decode, len(boxes)))
+            prompts = [FramePrompt(box=boxes[row]).as_points() for row in rows]
+            views = sight.see([regions[row] for row in rows])
+            batch = PromptBatch(
+                points=torch.stack(
+                    [self._to_model(points, regions[row]) for row, (points, _) in zip(rows, prompts, strict=True)]
+                ),
+                labels=torch.tensor([labels for _, labels in prompts], dtype=torch.int32),
+            )
+            features = sight.features
+            conditioned = self.backbone.condition(features, [UnitReads()] * len(rows), views)
+            decoded = self.backbone.decode(features, conditioned, batch, info.multimask(2, prompted=True), views)
+            self._check_finite(decoded)
+            best = decoded.ious.argmax(dim=1)
+            found.append(decoded.logits[torch.arange(len(rows), device=best.device), best].float())
+        if not found:
+            return torch.zeros(0, info.mask_size, info.mask_size, device=self.backbone.device), []
+        return torch.cat(found), regions
+
     @torch.inference_mode()
     def write_pending(self, tracks: Iterable[Track], frame: int, sight: Sight) -> None:
         """Writes the spatial memories of everything that was prompted on a frame."""
@@ -293,8 +420,12 @@ class Engine:
         sight.see([*regions, *(region or sight.whole for region in pending)])
 
     @torch.inference_mode()
-    def step(self, tracks: Sequence[Track], step: Step, sight: Sight) -> None:
-        """Follows ``tracks`` onto a frame; objects with a conditioning record there keep it."""
+    def step(self, tracks: Sequence[Track], step: Step, sight: Sight, revise: Reviser | None = None) -> None:
+        """Follows ``tracks`` onto a frame; objects with a conditioning record there keep it.
+
+        Args:
+            revise: has a say in what was chosen before it is written.
+        """
         prompted_here = any(step.frame in track.pending for track in tracks)
         self.write_pending(tracks, step.frame, sight)
         moving = [track for track in tracks if step.frame not in track.bank.conditioning]
@@ -305,7 +436,9 @@ class Engine:
             if again:
                 self._decode_units(again, sight)
             self._dismiss(units, sight)
-            self._choose_and_write(units, step, sight, prompted_here)
+            self._choose_and_write(units, step, sight, prompted_here, revise)
+        elif revise is not None:
+            revise([])
         for track in tracks:
             self._change_roles(track, step, sight)
             if not self.options.keep_all_memory:
@@ -490,11 +623,13 @@ class Engine:
             pointers = weight * pointers + (1 - weight) * absent
         return logits, pointers
 
-    def _choose_and_write(self, units: Sequence[_Unit], step: Step, sight: Sight, prompted_here: bool) -> None:
+    def _choose_and_write(
+        self, units: Sequence[_Unit], step: Step, sight: Sight, prompted_here: bool, revise: Reviser | None
+    ) -> None:
         by_track: dict[int, list[_Unit]] = {}
         for unit in units:
             by_track.setdefault(id(unit.track), []).append(unit)
-        kept: list[tuple[Policy, FrameRecord, WritePlan]] = []
+        kept: list[Chosen] = []
         committed: list[tuple[Track, list[FrameRecord]]] = []
         lasts: list[FrameRecord | None] = []
         for members in by_track.values():
@@ -509,27 +644,33 @@ class Engine:
                 _record(step, runs[survivor.hypothesis], survivor, slot, plan)
                 for slot, (survivor, plan) in enumerate(zip(survivors, plans, strict=True))
             ]
-            kept += [(track.policy, record, plan) for record, plan in zip(records, plans, strict=True)]
+            kept += [Chosen(track, record, plan) for record, plan in zip(records, plans, strict=True)]
             lasts += [members[0].last] * len(records)
             committed.append((track, records))
         if self.options.closely is not None:
-            tidy([record for _, record, _ in kept], lasts, self.options.closely, sight)
-        measure_records([record for _, record, _ in kept], sight.size, lasts, self.options.closely)
+            tidy([item.record for item in kept], lasts, self.options.closely, sight)
+        measure_records([item.record for item in kept], sight.size, lasts, self.options.closely)
         _score_frames(committed, units)
+        if revise is not None:
+            revise(kept)
         binarize_all = prompted_here and self.compatibility.binarize_neighbours
-        self._write([(record, plan) for _, record, plan in kept if plan.write], sight, binarize_all)
+        self._write([item for item in kept if item.plan.write], sight, binarize_all)
         for track, records in committed:
             track.policy.commit(step, track.bank, records)
             self._remember_colours(track, records[0], step, sight)
 
-    def _write(self, writes: Sequence[tuple[FrameRecord, WritePlan]], sight: Sight, binarize_all: bool) -> None:
+    def _write(self, writes: Sequence[Chosen], sight: Sight, binarize_all: bool) -> None:
         for binarize in (False, True):
-            group = [(record, plan) for record, plan in writes if (plan.binarize or binarize_all) == binarize]
+            group = [item for item in writes if (item.plan.binarize or binarize_all) == binarize]
             for start in range(0, len(group), self.options.units_per_decode):
                 chunk = group[start : start + self.options.units_per_decode]
-                masks = torch.stack([record.logits for record, _ in chunk])[:, None]  # type: ignore[misc]
-                scores = [r.object_score if plan.object_score is None else plan.object_score for r, plan in chunk]
-                self._encode([record for record, _ in chunk], masks, scores, sight, binarize=binarize)
+                masks = [item.record.logits if item.to_write is None else item.to_write for item in chunk]
+                scores = [
+                    item.record.object_score if item.plan.object_score is None else item.plan.object_score
+                    for item in chunk
+                ]
+                stacked = torch.stack(masks)[:, None]  # type: ignore[arg-type]
+                self._encode([item.record for item in chunk], stacked, scores, sight, binarize=binarize)
 
     def _change_roles(self, track: Track, step: Step, sight: Sight) -> None:
         for change in track.policy.role_changes(step, track.bank):
@@ -564,15 +705,18 @@ class Engine:
 
 
 def _score_frames(committed: Sequence[tuple[Track, list[FrameRecord]]], units: Sequence[_Unit]) -> None:
-    """Lets each kind of policy score the frame over all of its objects at once."""
+    """Lets each kind of policy score the frame over the objects of a group at once.
+
+    Objects that a person pointed at are one group; what a detector found on the same frame is one (SAM 3).
+    """
     best: dict[int, float] = {}
     for unit in units:
         assert unit.ious is not None
         best[id(unit.track)] = max(best.get(id(unit.track), 0.0), float(unit.ious.max()))
-    kinds: dict[type[Policy], list[tuple[Track, list[FrameRecord]]]] = {}
+    groups: dict[tuple[type[Policy], int | None], list[tuple[Track, list[FrameRecord]]]] = {}
     for track, records in committed:
-        kinds.setdefault(type(track.policy), []).append((track, records))
-    for kind, members in kinds.items():
+        groups.setdefault(track.group, []).append((track, records))
+    for (kind, _), members in groups.items():
         logits = np.array([records[0].object_score for _, records in members])
         presences = np.maximum(0.0, np.tanh(logits / 2))  # 2 sigmoid(x) - 1
         qualities = np.array([best[id(track)] for track, _ in members])

@@ -30,6 +30,8 @@ class Compatibility:
             (transformers).
         stream_pointer_budget: a stream divides pointer distances by the full budget (both); a file by its length when
             that is shorter (Meta); with ``True`` files are treated like streams.
+        found_mask_cut_first: a detector's mask is cut at a logit of one half, then resized and left soft (transformers),
+            instead of resized, then cut at 0 (Meta).
         fill_hole_px: background specks up to this many px, at 256 px masks, are filled in what is shown (Meta: 8).
         rules: see :class:`keepsight.memory.ReferenceRules`.
     """
@@ -40,6 +42,7 @@ class Compatibility:
     corrections_last: bool = True
     binarize_neighbours: bool = False
     stream_pointer_budget: bool = False
+    found_mask_cut_first: bool = False
     fill_hole_px: int = 8
     rules: ReferenceRules = field(default_factory=ReferenceRules)
 
@@ -59,6 +62,7 @@ class Compatibility:
                 refine_with_previous=False,
                 corrections_last=False,
                 binarize_neighbours=True,
+                found_mask_cut_first=True,
                 fill_hole_px=0,
                 rules=ReferenceRules(
                     pointers_of_unselected=True, unselected_fill_pointers=False, limit_by_slicing=True

@@ -176,7 +176,7 @@ class Session:
         del track.prompts[frame]
         track.pending.pop(frame, None)
         track.bank.discard(frame)
-        if not track.prompts:
+        if not track.prompts and track.found in (None, frame):
             del self._set.tracks[object_id]
 
     # -- following ---------------------------------------------------------------------------------------------------
@@ -209,26 +209,35 @@ class Session:
         Raises:
             InputError: nothing to follow, or an empty range.
         """
-        if not self._set.tracks:
-            raise InputError("Nothing to follow: point at an object first.")
         if stride < 1:
             raise InputError(f"The stride must be 1 or more, not {stride}.")
         if direction not in list(Direction):
             raise InputError(f"The direction is forward, backward or both, not '{direction}'.")
         direction = Direction(direction)
+        visits = self._plan(start, stop, stride, direction)
         skip = self._visited if resume else 0
         self._visited = skip
         self._cancelled = False
+        return self._run(visits, skip, stride, direction, on_stage or (lambda stage: None))
+
+    def _plan(self, start: int | None, stop: int | None, stride: int, direction: Direction) -> list[Visit]:
+        """The frames of a run, in order.
+
+        Raises:
+            InputError: nothing to follow, or an empty range.
+        """
+        if not self._set.tracks:
+            raise InputError("Nothing to follow: point at an object first.")
         tracks = list(self._set.tracks.values())
         spans = [(track.first_prompt, track.last_prompt) for track in tracks]
-        prompted = sorted({frame for track in tracks for frame in track.prompts})
+        prompted = sorted({frame for track in tracks for frame in track.told})
         visits = plan_visits(self.frame_count, spans, prompted, start, stop, stride, direction)
         if not visits:
             raise InputError(
                 f"No frame to follow: the range is empty or lies on the wrong side of every prompt "
                 f"(direction {direction.value}, prompts on frames {_few(prompted)})."
             )
-        return self._run(visits, skip, stride, direction, on_stage or (lambda stage: None))
+        return visits
 
     def _run(
         self,
@@ -275,7 +284,7 @@ class Session:
         return self._set.result(frame, shown)
 
     def _active(self, track: Track, visit: Visit, direction: Direction) -> bool:
-        if not track.prompts:
+        if not track.told:
             return False
         if direction is Direction.BOTH:
             started = visit.frame >= track.first_prompt
@@ -342,6 +351,7 @@ class Session:
             "visited": self._visited,
             "retired": sorted(self._set.retired_ids),
             "video": [self.frame_count, self.video.height, self.video.width],
+            **self._own_state(),
         }
         return checkpoint.pack(self.backbone, list(self._set.tracks.values()), extra)
 
@@ -358,6 +368,14 @@ class Session:
         self._set.tracks = {track.object_id: track for track in tracks}
         self._set.retired_ids = set(extra["retired"])
         self._visited = extra["visited"]
+        self._restore_own(extra)
+
+    def _own_state(self) -> dict[str, Any]:
+        """What a kind of session adds to its state, as JSON values."""
+        return {}
+
+    def _restore_own(self, state: dict[str, Any]) -> None:
+        """Takes back what :meth:`_own_state` gave."""
 
     def _needs_motion(self) -> bool:
         return any(track.policy.needs_motion for track in self._set.tracks.values())

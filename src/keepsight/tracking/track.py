@@ -84,6 +84,7 @@ class Track:
         colours: what the object looks like (:mod:`keepsight.tracking.appearance`), known only where lost objects are
             searched for.
         pending: prompted records whose memory is still to be written, by frame; clicking stays quick that way.
+        found: frame on which a detector found the object; ``None`` for one that a person pointed at.
     """
 
     object_id: int
@@ -94,12 +95,23 @@ class Track:
     pending: dict[int, FrameRecord] = field(default_factory=dict)
     tracked: TrackedFrames = field(default_factory=TrackedFrames)
     colours: NDArray[np.float32] | None = None
+    found: int | None = None
+
+    @property
+    def told(self) -> list[int]:
+        """Frames on which a person or a detector said where the object is, ascending."""
+        return sorted({*self.prompts, *(() if self.found is None else (self.found,))})
 
     @property
     def first_prompt(self) -> int:
-        """Earliest conditioning frame that a person set."""
-        return min(self.prompts)
+        """Earliest of the frames on which something was said."""
+        return self.told[0]
 
     @property
     def last_prompt(self) -> int:
-        return max(self.prompts)
+        return self.told[-1]
+
+    @property
+    def group(self) -> tuple[type[Policy], int | None]:
+        """Objects whose frames are scored together, where the policy does so."""
+        return type(self.policy), self.found

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from keepsight.core import Frame, FrameResult, Mask, Prompt
 from keepsight.core.errors import InputError
-from keepsight.memory import Policy, PolicyFactory, PolicySettings, Step, policy_factory
+from keepsight.memory import FrameRecord, Policy, PolicyFactory, PolicySettings, Step, policy_factory
 from keepsight.models.backbone import Backbone
 from keepsight.tracking.looks import PreviousMask
 from keepsight.tracking.motion import MotionEstimator
 from keepsight.tracking.options import Compatibility, EngineOptions, Reference
 from keepsight.tracking.session import Session
 from keepsight.tracking.sight import Sight
+from keepsight.tracking.track import Track
 from keepsight.tracking.tracks import TrackSet
 from keepsight.tracking.zoom import Zoom
 from keepsight.video import VideoSource, open_video
@@ -39,8 +40,8 @@ class Tracker:
     ) -> None:
         self.backbone = backbone
         self.options = (options or EngineOptions()).settled(backbone.info.zoom)
-        self._policy: PolicyFactory = policy_factory(policy)
-        self._stream: _Stream | None = None
+        self.policy: PolicyFactory = policy_factory(policy)
+        self._stream: Stream | None = None
 
     def open(self, source: str | Path | VideoSource) -> Session:
         """A session on a video file, a folder of images, or an opened source.
@@ -49,7 +50,7 @@ class Tracker:
             InputError: not a video that can be read, or a live one.
         """
         video = source if isinstance(source, VideoSource) else open_video(source)
-        return Session(self.backbone, self._policy, self.options, video)
+        return Session(self.backbone, self.policy, self.options, video)
 
     # -- streams -----------------------------------------------------------------------------------------------------
     def add(
@@ -93,13 +94,13 @@ class Tracker:
         """Ends the stream; the next :meth:`step` begins a new one."""
         self._stream = None
 
-    def _streaming(self) -> _Stream:
+    def _streaming(self) -> Stream:
         if self._stream is None:
-            self._stream = _Stream(TrackSet(self.backbone, self._policy, self.options))
+            self._stream = Stream(TrackSet(self.backbone, self.policy, self.options))
         return self._stream
 
 
-class _Stream:
+class Stream:
     """State of an endless stream: frames come once and are let go."""
 
     def __init__(self, tracks: TrackSet) -> None:
@@ -152,13 +153,18 @@ class _Stream:
                 previous = PreviousMask(record.logits, record.region or sight.whole)
             engine.prompt(track, step, sight, previous)
         tracks = list(self.set.tracks.values())
-        engine.step(tracks, step, sight)
+        shown = self.follow(tracks, step, sight)
         for track in tracks:
             # Only the latest prompt can still be clicked again; a stream must not grow with them.
             for past in [frame for frame in track.prompts if frame != self.index]:
                 del track.prompts[past]
         self.index += 1
-        return self.set.result(frame, self.set.shown(tracks, step))
+        return self.set.result(frame, shown)
+
+    def follow(self, tracks: list[Track], step: Step, sight: Sight) -> list[tuple[Track, FrameRecord]]:
+        """Follows objects onto a frame and gives what is to be shown."""
+        self.set.engine.step(tracks, step, sight)
+        return self.set.shown(tracks, step)
 
 
 def load(

@@ -81,9 +81,13 @@ class TrackSet:
     def remove(self, object_id: int) -> None:
         if object_id not in self.tracks:
             raise InputError(f"There is no object {object_id}; there are: {sorted(self.tracks) or 'none'}.")
-        kind = type(self.tracks.pop(object_id).policy)
         self.retired_ids.add(object_id)
-        kind.regroup([track.bank for track in self.tracks.values() if type(track.policy) is kind])
+        self.let_go(object_id)
+
+    def let_go(self, object_id: int) -> None:
+        """Forgets an object whose id cannot come again."""
+        group = self.tracks.pop(object_id).group
+        group[0].regroup([track.bank for track in self.tracks.values() if track.group == group])
 
     def shown(self, tracks: Sequence[Track], step: Step) -> list[tuple[Track, FrameRecord]]:
         """What the policies show for ``tracks`` on a frame they have just been followed onto."""
@@ -108,7 +112,13 @@ class TrackSet:
                 mask=mask,
                 score=min(max(record.iou, 0.0), 1.0),
                 presence=float(torch.sigmoid(torch.tensor(record.object_score))),
-                source=Source.PROMPT if record.role is Role.PROMPT else Source.TRACKED,
+                source=_source(track, record),
             )
             for (track, record), mask in zip(shown, masks, strict=True)
         ]
+
+
+def _source(track: Track, record: FrameRecord) -> Source:
+    if record.role is not Role.PROMPT:
+        return Source.TRACKED
+    return Source.DETECTED if record.frame not in track.prompts else Source.PROMPT

@@ -54,7 +54,7 @@ def answers(
     labels: Sequence[int],
     regions: Sequence[Region],
     *,
-    prompted_points: int | None = None,
+    coarse: bool = False,
     at_once: int = AT_ONCE,
 ) -> Iterator[Answers]:
     """Decodes prompts that know nothing of each other, a region after the other.
@@ -63,11 +63,12 @@ def answers(
         points: ``(N, P, 2)`` in px of the frame.
         labels: of the P points of every prompt, as in :class:`~keepsight.models.backbone.PromptBatch`.
         regions: where each prompt is looked at, N of them.
-        prompted_points: number of points by which candidates are counted, where it is not P.
+        coarse: without sharp edges, see :meth:`~keepsight.models.backbone.Backbone.coarse`.
     """
     side = backbone.info.image_size
-    multimask = backbone.info.multimask(prompted_points or len(labels), prompted=True)
+    multimask = backbone.info.multimask(len(labels), prompted=True)
     views = dict(zip(regions, sight.see(regions), strict=True))
+    features = backbone.coarse(sight.features) if coarse else sight.features
     for region in dict.fromkeys(regions):
         members = np.array([index for index, other in enumerate(regions) if other == region])
         origin, scale = (region.x1, region.y1), (side / region.width, side / region.height)
@@ -77,8 +78,8 @@ def answers(
             rows = members[part]
             batch = PromptBatch(placed[part], torch.tensor([list(labels)] * len(rows), dtype=torch.int32))
             seen = [views[region]] * len(rows)
-            conditioned = backbone.condition(sight.features, [UnitReads()] * len(rows), seen)
-            decoded = backbone.decode(sight.features, conditioned, batch, multimask, seen)
+            conditioned = backbone.condition(features, [UnitReads()] * len(rows), seen)
+            decoded = backbone.decode(features, conditioned, batch, multimask, seen)
             yield Answers(rows, region, decoded.logits, decoded.ious.float(), decoded.object_scores.float())
 
 

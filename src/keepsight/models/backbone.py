@@ -222,6 +222,17 @@ class Backbone(ABC):
         """The pointer ``(1, C)`` of an object that is not there."""
         return None
 
+    def coarse(self, features: ImageFeatures) -> ImageFeatures:
+        """The same features, with which :meth:`decode` leaves out what makes edges sharp, where that is a step of its own.
+
+        For many candidates of which few are kept; those go through :meth:`sharpen`. Logits may be of a smaller size.
+        """
+        return features
+
+    def sharpen(self, features: ImageFeatures, logits: Tensor, view: int) -> Tensor:
+        """Logits ``(B, mask_size, mask_size)`` with sharp edges, of coarse ones ``(B, h, w)`` that see the row ``view``."""
+        return logits
+
     @abstractmethod
     def pack_memory(self, memory: SpatialMemory) -> dict[str, Tensor]:
         """Tensors from which :meth:`unpack_memory` makes an equal memory; for checkpoints."""

@@ -7,7 +7,7 @@ memory is the frame's keys, shared by all objects of the frame, and the object's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -254,6 +254,13 @@ class BuiltinBackbone(Backbone):
             guides = features.guides
             masks = torch.cat([refine(unit[None], guides[view]) for unit, view in zip(masks, views, strict=True)])
         return Decoded(masks, out.ious, out.object_scores, None)
+
+    def coarse(self, features: FrameFeatures) -> FrameFeatures:
+        return replace(features, guides=None)
+
+    @torch.inference_mode()
+    def sharpen(self, features: FrameFeatures, logits: Tensor, view: int) -> Tensor:
+        return logits if features.guides is None else refine(logits[:, None], features.guides[view])[:, 0]
 
     def mask_prompt_pointer(
         self, features: FrameFeatures, masks: Tensor, multimask: bool, views: Sequence[int]

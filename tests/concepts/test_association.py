@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keepsight.concepts.association import ANY_CONCEPT, associate, doubled, keep_best, mask_ious, shrunk
+from keepsight.concepts.association import ANY_CONCEPT, associate, doubled, mask_ious, shrunk
 from keepsight.concepts.settings import ConceptRules
 
 RULES = ConceptRules()
@@ -42,20 +42,6 @@ def test_ious_are_those_of_the_pairs(seed):
     ious = mask_ious(torch.from_numpy(a), torch.from_numpy(b))
     pairs = [[(x & y).sum() / max((x | y).sum(), 1) for y in b] for x in a]
     assert np.allclose(ious, pairs)
-
-
-def test_the_best_of_what_overlaps_within_a_concept_stays():
-    masks = bars((0, 10), (1, 10), (9, 19), (0, 10))
-    scores = np.array([0.6, 0.9, 0.7, 0.5], np.float32)
-    ious = mask_ious(masks, masks)
-    assert keep_best(scores, np.array([1, 1, 1, 2]), ious, 0.1).tolist() == [False, True, True, True]
-    assert keep_best(scores, np.array([1, 1, 1, 2]), ious, 0).all()
-
-
-def test_a_chain_of_overlaps_loses_only_the_neighbours_of_what_stays():
-    masks = bars((0, 8), (4, 12), (8, 16))
-    scores = np.array([0.9, 0.8, 0.7], np.float32)
-    assert keep_best(scores, np.ones(3, int), mask_ious(masks, masks), 0.1).tolist() == [True, False, True]
 
 
 def test_without_objects_every_detection_is_new():

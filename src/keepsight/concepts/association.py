@@ -35,30 +35,6 @@ def mask_ious(a: Tensor, b: Tensor) -> NDArray[np.float32]:
     return (common / union.clamp(min=1)).cpu().numpy()
 
 
-def keep_best(
-    scores: NDArray[np.float32], concepts: NDArray[np.int64], ious: NDArray[np.float32], limit: float
-) -> NDArray[np.bool_]:
-    """Non-maximum suppression: of what overlaps within a concept the best score stays.
-
-    Args:
-        scores, concepts: ``(N,)``.
-        ious: ``(N, N)``.
-        limit: IoU above which the worse one goes; 0 keeps all.
-
-    Returns:
-        bool ``(N,)``.
-    """
-    alive = np.ones(len(scores), bool)
-    if limit <= 0:
-        return alive
-    rival = (ious > limit) & (concepts[:, None] == concepts[None])
-    for best in np.argsort(-scores, kind="stable"):
-        if alive[best]:
-            alive &= ~rival[best]
-            alive[best] = True
-    return alive
-
-
 @dataclass(frozen=True)
 class Matches:
     """How N detections and M objects belong together.

@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keepsight.concepts.association import ANY_CONCEPT, Matches, associate, doubled, keep_best, mask_ious, shrunk
+from keepsight.concepts.association import ANY_CONCEPT, Matches, associate, doubled, shrunk
+from keepsight.concepts.decoding import BOX_CORNERS, answers, regions_for
 from keepsight.concepts.detector import Concept, Detections, checked
 from keepsight.concepts.grids import EMPTY_LOGIT, on_grid, without_specks
 from keepsight.concepts.life import Lives
+from keepsight.concepts.overlap import keep_best, mask_overlaps
 from keepsight.concepts.settings import ConceptRules
 from keepsight.core import Region
 from keepsight.memory import FrameRecord, Role, Step
@@ -115,20 +117,30 @@ class ConceptLoop:
         clean = clean.only(clean.scores > self.rules.score_threshold)
         whole = sight.whole
         if clean.masks is None:
-            boxes = [(float(a), float(b), float(c), float(d)) for a, b, c, d in clean.boxes]
-            logits, regions = self.set.engine.masks_of_boxes(boxes, sight)
+            logits, regions = self._masks_of_boxes(clean.boxes, sight)
         else:
             logits, regions = clean.masks.to(self.set.backbone.device).float(), [whole] * len(clean)
         side = max(self.set.backbone.info.mask_size, *logits.shape[-2:])
         masks = on_grid(list(logits), regions, whole, side) > 0
-        full = masks.flatten(1).any(1).cpu().numpy() if len(clean) else np.zeros(0, bool)
-        limit = 0.0 if self.rules.as_transformers else self.rules.nms_iou
-        ious = mask_ious(masks, masks) if limit else np.zeros((len(clean),) * 2, np.float32)
-        rows = np.flatnonzero(full)
-        rows = rows[keep_best(clean.scores[rows], clean.concepts[rows], ious[np.ix_(rows, rows)], limit)]
+        rows = np.flatnonzero(masks.flatten(1).any(1).cpu().numpy()) if len(clean) else np.zeros(0, np.int64)
+        limit = self.rules.effective_nms_iou
+        if limit and len(rows) > 1:
+            overlaps, _ = mask_overlaps(masks[torch.from_numpy(rows).to(masks.device)])
+            rows = np.sort(rows[keep_best(overlaps, clean.scores[rows], limit, clean.concepts[rows])])
         self.detected += len(rows)
         picked = torch.from_numpy(rows).to(logits.device)
         return _Found(clean.only(rows), logits[picked], [regions[row] for row in rows], masks[picked])
+
+    def _masks_of_boxes(self, boxes: NDArray[np.float32], sight: Sight) -> tuple[Tensor, list[Region]]:
+        """What the tracker's decoder makes of boxes: logits ``(N, mask_size, mask_size)`` and the region of each."""
+        backbone, side = self.set.backbone, self.set.backbone.info.mask_size
+        regions = regions_for(boxes, self.set.options.closely, sight)
+        logits = torch.zeros(len(boxes), side, side, device=backbone.device)
+        for answer in answers(backbone, sight, boxes.reshape(-1, 2, 2), BOX_CORNERS, regions):
+            best = answer.ious.argmax(1)
+            picked = answer.logits[torch.arange(len(best), device=best.device), best].float()
+            logits[torch.from_numpy(answer.rows).to(logits.device)] = picked
+        return logits, regions
 
     # -- what a person says ------------------------------------------------------------------------------------------
     def concept_of_label(self, label: str | None) -> int:
@@ -181,8 +193,8 @@ class _FrameWork:
     def _tidy(self, chosen: Sequence[Chosen]) -> None:
         """Fills holes and takes specks away in what was followed."""
         self.plain = [item.record.logits for item in chosen]
-        if chosen and self.rules.fill_hole_px and not self.rules.as_transformers:
-            tidy = without_specks(torch.stack(self.plain), self.rules.fill_hole_px)  # type: ignore[arg-type]
+        if chosen and self.rules.effective_fill_px:
+            tidy = without_specks(torch.stack(self.plain), self.rules.effective_fill_px)  # type: ignore[arg-type]
             for item, logits in zip(chosen, tidy, strict=True):
                 item.record.logits = logits
 
@@ -305,9 +317,7 @@ class _FrameWork:
             track.label, track.found = loop.label(concept), self.step.frame
             loop.set.tracks[track.object_id] = track
             tracks.append(track)
-        logits = found.logits[self.new]
-        if not self.rules.as_transformers:
-            logits = without_specks(logits, self.rules.fill_hole_px)
+        logits = without_specks(found.logits[self.new], self.rules.effective_fill_px)
         regions = [found.regions[row] for row in self.new]
         records = loop.set.engine.adopt(tracks, self.step, self.sight, logits, regions)
         for track, record in zip(tracks, records, strict=True):

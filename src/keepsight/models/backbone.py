@@ -213,7 +213,8 @@ class Backbone(ABC):
         """Spatial memories of a batch.
 
         Args:
-            mask_logits: ``(B, 1, image_size, image_size)`` or ``(B, 1, mask_size, mask_size)``, absent gate applied.
+            mask_logits: ``(B, 1, image_size, image_size)`` or ``(B, 1, mask_size, mask_size)``, absent gate applied; the
+                memory encoder's own size does as well, where a backbone has one.
             object_scores: ``(B,)``; <= 0 adds the absent embedding where the weights have one.
             binarize: write the mask as 0/1 (prompted frames) instead of soft.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from keepsight.core.errors import InputError, ModelError
 from keepsight.models.backbone import Backbone
 from keepsight.models.devices import resolve_device, resolve_dtype
 from keepsight.models.download import missing_weights
-from keepsight.models.registry import ModelEntry, local_dir, resolve
+from keepsight.models.registry import ModelEntry, local_dir, read_config, resolve
 
 _CLASSES = {"sam2": "Sam2VideoModel", "sam3": "Sam3TrackerVideoModel", "edgetam": "EdgeTamVideoModel"}
 _UNUSED_BY_DESIGN = {
@@ -34,6 +35,7 @@ def load_backbone(
     dtype: str = "auto",
     image_size: int | None = None,
     dynamic_multimask: bool | None = None,
+    with_detector: bool = False,
 ) -> Backbone:
     """Loads a model by name, hub id (already downloaded) or local folder.
 
@@ -43,6 +45,8 @@ def load_backbone(
         image_size: side of the model input in px, where the family allows another than its own (SAM 2: any multiple of
             32 that its windows divide). Down: faster, coarser.
         dynamic_multimask: see :class:`keepsight.models.sam2.hf_video.HFVideoBackbone`.
+        with_detector: of SAM 3, load the detector of words as well
+            (:class:`keepsight.models.sam3.whole.Sam3Backbone`); other models have none, and nothing changes for them.
 
     Raises:
         ModelError: unknown, not downloaded, gated, damaged, or with weights missing or left over.
@@ -64,7 +68,28 @@ def load_backbone(
     folder = local_dir(entry)
     if folder is None:
         raise missing_weights(entry)
+    if with_detector and read_config(folder).get("model_type") == "sam3_video":
+        return _load_whole_sam3(folder, entry, target, precision, image_size, dynamic_multimask)
     return load_transformers(folder, entry, target, precision, image_size, dynamic_multimask)
+
+
+def _load_whole_sam3(
+    folder: Path,
+    entry: ModelEntry,
+    device: torch.device,
+    dtype: torch.dtype,
+    image_size: int | None,
+    dynamic_multimask: bool | None,
+) -> Backbone:
+    import transformers
+
+    from keepsight.models.sam3.whole import Sam3Backbone
+
+    if image_size is not None:
+        raise InputError(f"{entry.title} with its detector has one input size; leave image_size out.")
+    cls: Any = transformers.Sam3VideoModel
+    model = from_folder(cls, folder, replace(entry, family="sam3-whole"), dtype)
+    return Sam3Backbone(model.to(device), entry.name, folder=folder, dynamic_multimask=dynamic_multimask)
 
 
 def load_transformers(

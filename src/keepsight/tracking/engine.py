@@ -179,15 +179,19 @@ class Engine:
         )
         from_best = self.compatibility.mask_pointer_from_best
         pointers = self.backbone.mask_prompt_pointer(sight.features, pixels, from_best, views)
+        there = pixels.flatten(1).any(1)
+        absent = self.backbone.absent_pointer()
+        if pointers is not None and absent is not None:
+            pointers = torch.where(there[:, None], pointers, absent)
         records = []
-        for row, region in enumerate(regions):
+        for row, (region, visible) in enumerate(zip(regions, there.tolist(), strict=True)):
             record = FrameRecord(
                 frame=step.frame,
                 role=Role.PROMPT,
                 pointer=None if pointers is None else pointers[row : row + 1],
                 logits=low[row, 0].clone(),
                 iou=1.0,
-                object_score=10.0,
+                object_score=10.0 if visible else -10.0,
                 region=region,
             )
             if not self.compatibility.mask_memory_from_low_res:
@@ -349,41 +353,9 @@ class Engine:
                     views[row] = self.options.closely.close_up(place, sight.size)
         moved = [move_logits(mask, here, there) for mask, here, there in zip(logits, regions, views, strict=True)]
         fine = torch.nn.functional.interpolate(torch.stack(moved)[:, None], size, mode="bilinear", align_corners=False)
-        return (fine > 0).to(self.backbone.dtype), views
-
-    @torch.inference_mode()
-    def masks_of_boxes(self, boxes: Sequence[Box], sight: Sight) -> tuple[Tensor, list[Region]]:
-        """What the decoder makes of boxes on a frame, without any memory.
-
-        Args:
-            boxes: ``x1, y1, x2, y2`` in px of the frame.
-
-        Returns:
-            Logits ``(N, mask_size, mask_size)`` and the region that each of them covers.
-        """
-        info, zoom = self.backbone.info, self.options.closely
-        whole = sight.whole
-        regions = [whole if zoom is None else zoom.around_box(box, sight.size) for box in boxes]
-        found: list[Tensor] = []
-        for start in range(0, len(boxes), self.options.units_per_decode):
-            rows = range(start, min(start + self.options.units_per_decode, len(boxes)))
-            prompts = [FramePrompt(box=boxes[row]).as_points() for row in rows]
-            views = sight.see([regions[row] for row in rows])
-            batch = PromptBatch(
-                points=torch.stack(
-                    [self._to_model(points, regions[row]) for row, (points, _) in zip(rows, prompts, strict=True)]
-                ),
-                labels=torch.tensor([labels for _, labels in prompts], dtype=torch.int32),
-            )
-            features = sight.features
-            conditioned = self.backbone.condition(features, [UnitReads()] * len(rows), views)
-            decoded = self.backbone.decode(features, conditioned, batch, info.multimask(2, prompted=True), views)
-            self._check_finite(decoded)
-            best = decoded.ious.argmax(dim=1)
-            found.append(decoded.logits[torch.arange(len(rows), device=best.device), best].float())
-        if not found:
-            return torch.zeros(0, info.mask_size, info.mask_size, device=self.backbone.device), []
-        return torch.cat(found), regions
+        # A thin object must not vanish: fall back to its strongest cell.
+        best = fine.flatten(1).amax(1)[:, None, None, None]
+        return ((fine > 0) | ((best <= 0) & (fine == best))).to(self.backbone.dtype), views
 
     @torch.inference_mode()
     def write_pending(self, tracks: Iterable[Track], frame: int, sight: Sight) -> None:

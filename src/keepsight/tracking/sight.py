@@ -48,6 +48,11 @@ class Sight:
         self._motion, self._flow = motion, None
 
     @property
+    def backbone(self) -> Backbone:
+        """The model that encodes the frame."""
+        return self._backbone
+
+    @property
     def size(self) -> tuple[int, int]:
         """``(height, width)`` in px."""
         return self._size

@@ -178,6 +178,7 @@ def load(
     image_size: int | None = None,
     zoom: bool | Zoom | None = None,
     options: EngineOptions | None = None,
+    with_detector: bool = False,
 ) -> Tracker:
     """Loads a model and gives it a memory policy.
 
@@ -192,6 +193,7 @@ def load(
         image_size: another side of the model input in px, where the family allows it.
         zoom: look at small objects closely (see :class:`~keepsight.tracking.Zoom`); default: where the model gains by it,
             which is the built-in one.
+        with_detector: of SAM 3, load the detector of words as well (for :class:`keepsight.ConceptSession`).
         options: further settings; its ``compatibility`` wins over ``reference``, and ``zoom`` given here over its own.
 
     Raises:
@@ -201,7 +203,7 @@ def load(
     from keepsight.models.loading import load_backbone
 
     factory = policy_factory(policy, policy_options)
-    backbone = load_backbone(model, device=device, dtype=dtype, image_size=image_size)
+    backbone = load_backbone(model, device=device, dtype=dtype, image_size=image_size, with_detector=with_detector)
     chosen = options or EngineOptions(compatibility=Compatibility.of(reference))
     if zoom is not None:
         chosen = replace(chosen, zoom=zoom)

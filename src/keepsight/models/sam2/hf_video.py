@@ -283,9 +283,9 @@ class HFVideoBackbone(Backbone):
         features = features.of(views)
         model, size = self.model, self.info.image_size
         masks = mask_logits.to(self.device)
-        if masks.shape[-1] != size:
-            masks = F.interpolate(masks.float(), size=(size, size), mode="bilinear", align_corners=False).to(self.dtype)
         encoder_size = 4 * self.info.mask_size
+        if masks.shape[-1] not in (size, encoder_size):
+            masks = F.interpolate(masks.float(), size=(size, size), mode="bilinear", align_corners=False).to(self.dtype)
         if masks.shape[-1] != encoder_size and self.info.family != "edgetam":
             masks = F.interpolate(
                 masks.float(), size=(encoder_size,) * 2, mode="bilinear", align_corners=False, antialias=True

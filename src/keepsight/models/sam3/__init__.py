@@ -1,0 +1,1 @@
+"""SAM 3 as it is published: a detector and a tracker on one image encoder."""

@@ -472,10 +472,9 @@ class Engine:
                 continue
             assert unit.logits is not None
             likely = zoom.found_likeness if unit.last.lost else zoom.kept_likeness
-            fits = zoom.plausible(box, unit.last.extent)
-            if unit.last.lost and not fits:
-                keep = False
-            elif unit.last.lost or zoom.remnant(box, unit.last.extent):
+            if unit.last.lost:
+                keep = zoom.plausible(box, unit.last.extent) and self._likeness(unit, sight) >= likely
+            elif zoom.remnant(box, unit.last.extent):
                 keep = self._likeness(unit, sight) >= likely
             else:
                 keep = True
@@ -620,7 +619,7 @@ class Engine:
             lasts += [members[0].last] * len(records)
             committed.append((track, records))
         if self.options.closely is not None:
-            tidy([item.record for item in kept], lasts, self.options.closely, sight)
+            tidy([item.record for item in kept], self.options.closely)
         measure_records([item.record for item in kept], sight.size, lasts, self.options.closely)
         _score_frames(committed, units)
         if revise is not None:

@@ -67,12 +67,11 @@ def region_of(track: Track, step: Step, size: tuple[int, int], zoom: Zoom | None
     return zoom.follow(last.box, last.extent, before, size)
 
 
-def tidy(records: Sequence[FrameRecord], lasts: Sequence[FrameRecord | None], zoom: Zoom, sight: Sight) -> None:
+def tidy(records: Sequence[FrameRecord], zoom: Zoom) -> None:
     """Drops stray pieces of masks before they are remembered: what stays behind on something else grows there."""
-    for record, last in zip(records, lasts, strict=True):
-        if zoom.stray and record.logits is not None and last is not None and last.extent:
-            cell = (record.region or sight.whole).width / record.logits.shape[-1]
-            record.logits = drop_strays(record.logits, zoom.stray * last.extent / cell)
+    for record in records:
+        if zoom.stray and record.logits is not None:
+            record.logits = drop_strays(record.logits, zoom.stray)
 
 
 def measure_records(

@@ -92,22 +92,24 @@ def move_logits(logits: Tensor, source: Region, target: Region) -> Tensor:
 
 
 def drop_strays(logits: Tensor, reach: float) -> Tensor:
-    """Takes away pieces of a mask that lie further than ``reach`` cells from its largest piece and are less than half of it.
+    """Takes away pieces of a mask that are less than half of its largest piece and lie far from it.
 
     Args:
         logits: ``(h, w)``; returned unchanged when there is nothing to take away.
+        reach: how far is far, over the larger side of the largest piece.
     """
     positive = (logits > 0).to(torch.uint8).cpu().numpy()
     count, labels, stats, _ = cv2.connectedComponentsWithStats(positive, connectivity=8)
     if count <= 2:  # the background and one piece
         return logits
     main = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    limit = reach * max(stats[main, cv2.CC_STAT_WIDTH], stats[main, cv2.CC_STAT_HEIGHT])
 
     def gap(place: int, length: int) -> NDArray[np.int32]:
         start, end = stats[:, place], stats[:, place] + stats[:, length]
         return np.maximum(0, np.maximum(start - end[main], start[main] - end))
 
-    far = np.hypot(gap(cv2.CC_STAT_LEFT, cv2.CC_STAT_WIDTH), gap(cv2.CC_STAT_TOP, cv2.CC_STAT_HEIGHT)) > reach
+    far = np.hypot(gap(cv2.CC_STAT_LEFT, cv2.CC_STAT_WIDTH), gap(cv2.CC_STAT_TOP, cv2.CC_STAT_HEIGHT)) > limit
     far &= stats[:, cv2.CC_STAT_AREA] < 0.5 * stats[main, cv2.CC_STAT_AREA]
     far[0] = False
     if not far.any():

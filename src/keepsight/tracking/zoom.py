@@ -36,8 +36,8 @@ class Zoom:
         found_ratio: by what factor a lost object that is found again may differ in size.
         found_likeness: least likeness of its colours, in [0, 1] (:func:`keepsight.tracking.appearance.likeness`).
         kept_likeness: the same for the little that is left of an object that is being followed.
-        stray: pieces of a mask further from its largest piece than this, over the object's larger side, are not of it,
-            unless they are half as large; 0 keeps all.
+        stray: pieces of a mask further from its largest piece than this, over that piece's larger side, are not of the
+            object, unless they are half as large; 0 keeps all. Up: keeps what an occluder cut off, and leaks as well.
         search_context: side of the tiles in which a lost object is searched, over the object's larger side.
         pyramid_step: factor between the sides of the looks with which a click without a mask is answered.
         pyramid_least_px: side of the closest of them.
@@ -54,7 +54,7 @@ class Zoom:
     found_ratio: float = 2.0
     found_likeness: float = 0.86
     kept_likeness: float = 0.7
-    stray: float = 0.5
+    stray: float = 0.25
     search_context: float = 6.0
     pyramid_step: float = 2.0
     pyramid_least_px: int = 96

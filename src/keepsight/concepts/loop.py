@@ -33,6 +33,9 @@ from keepsight.tracking.tracks import TrackSet
 MOST_ANCHORS = 4
 """Conditioning frames that an object gets by being detected, at most; the oldest goes first (SAM 3 reads four)."""
 
+CONFIRMED = "confirmed"
+"""Mark of the conditioning frames that an object got by being detected."""
+
 WRITTEN_SCORE = 10.0
 """Presence logit, or minus it, with which masks are remembered."""
 
@@ -134,8 +137,10 @@ class ConceptLoop:
     def _masks_of_boxes(self, boxes: NDArray[np.float32], sight: Sight) -> tuple[Tensor, list[Region]]:
         """What the tracker's decoder makes of boxes: logits ``(N, mask_size, mask_size)`` and the region of each."""
         backbone, side = self.set.backbone, self.set.backbone.info.mask_size
-        regions = regions_for(boxes, self.set.options.closely, sight)
         logits = torch.zeros(len(boxes), side, side, device=backbone.device)
+        if not len(boxes):
+            return logits, []
+        regions = regions_for(boxes, self.set.options.closely, sight)
         for answer in answers(backbone, sight, boxes.reshape(-1, 2, 2), BOX_CORNERS, regions):
             best = answer.ious.argmax(1)
             picked = answer.logits[torch.arange(len(best), device=best.device), best].float()
@@ -147,6 +152,11 @@ class ConceptLoop:
         """Number of the concept that a label names, else :data:`ANY_CONCEPT`."""
         wanted = (label or "").strip().casefold()
         return next((item.number for item in self.concepts if item.text.casefold() == wanted), ANY_CONCEPT)
+
+
+def confirmed_frames(track: Track) -> list[int]:
+    """Conditioning frames that an object got by being detected, in the order in which it got them."""
+    return [frame for frame, record in track.bank.conditioning.items() if CONFIRMED in record.marks]
 
 
 class _FrameWork:
@@ -288,7 +298,7 @@ class _FrameWork:
                 record = track.bank.track_record(frame)
                 if record is None:
                     continue
-                record.role = Role.ANCHOR
+                record.role, record.marks[CONFIRMED] = Role.ANCHOR, 1.0
                 track.bank.add_conditioning(record)
                 # The detector's mask is the better one to look at where both agree.
                 shown[track.object_id] = replace(record, logits=found.logits[row], region=found.regions[row])
@@ -297,11 +307,10 @@ class _FrameWork:
             tracks = [track for track, _ in self.confirmed]
             regions = [found.regions[row] for row in rows]
             for record in self.loop.set.engine.adopt(tracks, self.step, self.sight, found.logits[rows], regions):
-                record.role = Role.ANCHOR
+                record.role, record.marks[CONFIRMED] = Role.ANCHOR, 1.0
         if not self.rules.as_transformers:
             for track, _ in self.confirmed:
-                anchors = [at for at, record in track.bank.conditioning.items() if record.role is Role.ANCHOR]
-                for at in anchors[:-MOST_ANCHORS]:
+                for at in confirmed_frames(track)[:-MOST_ANCHORS]:
                     del track.bank.conditioning[at]
         return shown
 

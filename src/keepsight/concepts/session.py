@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from keepsight.concepts.association import ANY_CONCEPT
 from keepsight.concepts.detector import Concept, Detections, Detector, Exemplar
-from keepsight.concepts.loop import ConceptLoop
+from keepsight.concepts.loop import ConceptLoop, confirmed_frames
 from keepsight.concepts.settings import ConceptRules
 from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, Source, TrackedObject
 from keepsight.core.errors import InputError
@@ -255,7 +255,16 @@ class ConceptSession(Session):
         self._tell = on_stage or (lambda stage: None)
         self._ahead = {}
         results = super().propagate(start, stop, stride=stride, direction=direction, resume=resume, on_stage=self._tell)
+        if not resume:
+            self._forget_confirmed({visit.frame for visit in self._plan(start, stop, stride, Direction(direction))})
         return self._released(results)
+
+    def _forget_confirmed(self, frames: set[int]) -> None:
+        """What an earlier pass confirmed is open again where this one goes: a person may have said otherwise since."""
+        for track in self._set.tracks.values():
+            for frame in confirmed_frames(track):
+                if frame in frames:
+                    del track.bank.conditioning[frame]
 
     def _released(self, results: Iterator[FrameResult]) -> Iterator[FrameResult]:
         for result in results:
@@ -297,6 +306,9 @@ class ConceptSession(Session):
 
     def _look_ahead(self, frames: Sequence[Frame]) -> None:
         sights = [super(ConceptSession, self)._known_sight(f.index) or self._new_sight(f.index, f.rgb) for f in frames]
+        for frame, sight in zip(frames, sights, strict=True):
+            # What is kept of a clicked frame are its features.
+            sight.recall_pixels(frame.rgb)
         due = [self._loop.due(self._loop.lives.step + offset) for offset in range(len(frames))]
         found = iter(self._detect([sight for sight, wanted in zip(sights, due, strict=True) if wanted]))
         self._ahead = {
@@ -320,6 +332,8 @@ class ConceptSession(Session):
         if frame.index in self._ahead:
             found = self._ahead.pop(frame.index)[1]
         elif self._loop.due(self._loop.lives.step):
+            # What is kept of a clicked frame are its features.
+            sight.recall_pixels(frame.rgb)
             [found] = self._detect([sight])
         outcome = self._loop.advance(tracks, step, sight, found)
         self._hide(outcome.gone)
@@ -365,7 +379,10 @@ class ConceptSession(Session):
                 f"The detector '{self.detector.name}' cannot be shown examples; sam3 can. "
                 "Point at single objects with clicks instead."
             )
-        self.detector.learn(self._sight_of(exemplar.frame, keep=False), concept, exemplar)
+        sight = self._sight_of(exemplar.frame, keep=False)
+        if not sight.has_pixels:
+            sight.recall_pixels(self.video.read(exemplar.frame).rgb)
+        self.detector.learn(sight, concept, exemplar)
 
     def _is_dismissed(self, object_id: int) -> bool:
         return object_id in self._loop.lives and self._loop.lives[object_id].dismissed

@@ -87,6 +87,14 @@ class Sight:
             self._flow, self._motion = self._motion(), None
         return self._flow
 
+    @property
+    def has_pixels(self) -> bool:
+        return self._rgb is not None
+
+    def recall_pixels(self, rgb: NDArray[np.uint8]) -> None:
+        """Gives the frame back that :meth:`forget_pixels` let go."""
+        self._rgb = rgb
+
     def forget_pixels(self) -> None:
         """Frees the frame itself; regions that were not seen before cannot be seen any more."""
         self._rgb = None

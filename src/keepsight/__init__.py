@@ -20,6 +20,9 @@ _HOMES = {
     "Tracker": "keepsight.tracking",
     "Session": "keepsight.tracking",
     "EngineOptions": "keepsight.tracking",
+    "ConceptSession": "keepsight.concepts",
+    "ConceptStream": "keepsight.concepts",
+    "ConceptRules": "keepsight.concepts",
     "Compatibility": "keepsight.tracking",
     "open_video": "keepsight.video",
     "Frame": "keepsight.core",
@@ -49,6 +52,9 @@ __all__ = [
     "SAM3DMS",
     "SAMURAI",
     "Compatibility",
+    "ConceptRules",
+    "ConceptSession",
+    "ConceptStream",
     "EngineOptions",
     "Frame",
     "FrameResult",
@@ -71,6 +77,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from keepsight.concepts import ConceptRules, ConceptSession, ConceptStream
     from keepsight.core import (
         Frame,
         FrameResult,

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from tiny_sam3 import Events, ours, rules, sam3, session_of, theirs
+from tiny_sam3 import Events, PixelSam3, ours, rules, sam3, session_of, their_session, theirs, tokenizer
 
-from keepsight.concepts import ConceptRules
+from keepsight.concepts import ConceptRules, ConceptStream
 from keepsight.concepts.loop import _FrameWork
+from keepsight.concepts.sam3 import Sam3Detector
+from keepsight.memory import Role
+from keepsight.tracking import Tracker
+from reference import indexed_video, options
 from tiny_models import video
 
 TOLERANCE = 5e-3
@@ -227,3 +232,46 @@ def test_a_detection_without_a_mask_becomes_no_object():
     assert made.dropped["empty mask"] > 0
     firsts = {one: frame for frame in reversed(range(6)) for one in mine.alive[frame]}
     assert all((mine.masks[frame, one] > 0).any() for one, frame in firsts.items())
+
+
+def test_transformers_remembers_zeros_and_ones_as_logits_when_it_reconditions_on_detections(monkeypatch):
+    """Ours tells the tracker the detected mask anew, so that what is remembered is the mask."""
+    model, clip = sam3(10, **LIVELY, recondition_on_trk_masks=False), video(14, 56, seed=13)
+    flat = []
+    encode = model.run_memory_encoder
+
+    def noted(session, frame, masks, scores):
+        flat.extend(bool(((row == 0) | (row == 1)).all()) for row in masks)
+        return encode(session, frame, masks, scores)
+
+    monkeypatch.setattr(model, "run_memory_encoder", noted)
+    theirs(model, clip, ["cow", "dog"])
+    assert any(flat)
+    made = session_of(model, clip, ["cow", "dog"])
+    list(made.propagate())
+    anchors = [
+        record
+        for track in made._set.tracks.values()
+        for record in track.bank.conditioning.values()
+        if record.role is Role.ANCHOR
+    ]
+    assert anchors
+    assert all(float(record.logits.abs().max()) > 1 for record in anchors)
+
+
+def test_transformers_removes_nobody_in_a_stream():
+    """Ours removes a false find there as well; it was shown until then."""
+    case = CASES["two concepts"]
+    model, clip = case.model(), case.clip()
+    run = their_session(None, case.words)
+    alive = [set(model(run, frame=clip[frame][None]).object_ids) for frame in range(8)]
+    assert all(before <= after for before, after in pairwise(alive))
+    backbone = PixelSam3(model, clip)
+    tracker, detector = Tracker(backbone, "sam2", options()), Sam3Detector(backbone, tokenizer(), least=0.0)
+    made = ConceptStream(tracker, case.words, detector, rules(model))
+    frames = indexed_video(8, 56)
+    mine = []
+    for frame in range(8):
+        made.step(frames.read(frame).rgb)
+        mine.append(set(made.object_ids))
+    assert any(before - after for before, after in pairwise(mine))

@@ -171,6 +171,16 @@ def test_looking_at_every_third_frame(frames_per_call):
     assert min(areas(results, 2)) == 6
 
 
+def test_what_is_away_for_long_is_given_up_where_that_is_asked_for():
+    frames = [{0: A, 1: B}] * 10 + [{0: A}] * 10 + [{0: A, 1: B}] * 20
+    made = session(frames, give_up_absent=8)
+    results = run(made)
+    # What was shown of it stays.
+    assert list(areas(results, 2)) == list(range(17))
+    assert list(areas(results, 3)) == list(range(20, 40))
+    assert made.object_ids == [1, 3]
+
+
 def test_objects_are_shown_once_confirmed():
     frames = [{0: A}] * 20
     results = run(session(frames, lambda frame: [Seen(A)] if frame != 1 else [], confirm_frames=3))

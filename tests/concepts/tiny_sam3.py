@@ -141,7 +141,7 @@ class Events:
     alive: dict[int, list[int]] = field(default_factory=dict)
 
 
-def _their_session(clip: torch.Tensor, words: Sequence[str]) -> Any:
+def their_session(clip: torch.Tensor | None, words: Sequence[str]) -> Any:
     from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenceSession
 
     words_of = tokenizer()
@@ -156,7 +156,7 @@ def _their_session(clip: torch.Tensor, words: Sequence[str]) -> Any:
 
 def theirs(model: Any, clip: torch.Tensor, words: Sequence[str]) -> Events:
     """transformers' loop; ids from 1, masks as low-resolution logits."""
-    run = _their_session(clip, words)
+    run = their_session(clip, words)
     events = Events()
     for frame in range(len(clip)):
         output = model(run, frame_idx=frame)
@@ -195,7 +195,7 @@ def ours(made: ConceptSession) -> Events:
 
 def their_results(model: Any, clip: torch.Tensor, words: Sequence[str]) -> list[tuple[int, list[int]]]:
     """Frames in the order in which transformers gives them, with the ids that are shown then."""
-    run = _their_session(clip, words)
+    run = their_session(clip, words)
     results = []
     for output in model.propagate_in_video_iterator(run):
         shown = [one + 1 for one in output.obj_id_to_mask if one not in run.hotstart_removed_obj_ids]

@@ -1,7 +1,15 @@
 """Concepts: finds and follows everything that a word names."""
 
-from keepsight.concepts.detector import Concept, Detections, Detector, Exemplar, checked
-from keepsight.concepts.session import ConceptSession, TakesExemplars
+from keepsight.concepts.detector import (
+    Concept,
+    Detections,
+    Detector,
+    Exemplar,
+    LooksBeforehand,
+    TakesExemplars,
+    checked,
+)
+from keepsight.concepts.session import ConceptSession
 from keepsight.concepts.settings import SELECTIONS, ConceptRules
 from keepsight.concepts.stream import ConceptStream
 
@@ -14,6 +22,7 @@ __all__ = [
     "Detections",
     "Detector",
     "Exemplar",
+    "LooksBeforehand",
     "TakesExemplars",
     "checked",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from keepsight.core import Box
 from keepsight.core.errors import InputError, ModelError
 from keepsight.tracking import Sight
+from keepsight.video import VideoSource
 
 LONGEST_TEXT = 200
 """Characters of a concept's text at most."""
@@ -171,6 +172,28 @@ class Detector(Protocol):
         Returns:
             One item a frame.
         """
+        ...
+
+
+@runtime_checkable
+class TakesExemplars(Protocol):
+    """A detector that can be shown by boxes what is meant."""
+
+    def learn(self, sight: Sight, concept: Concept, exemplar: Exemplar) -> None:
+        """Is shown the frame on which an exemplar of a concept was drawn.
+
+        Args:
+            concept: with all of its exemplars, this one among them.
+        """
+        ...
+
+
+@runtime_checkable
+class LooksBeforehand(Protocol):
+    """A detector that begins a video better when it has seen some of it."""
+
+    def prepare_from(self, video: VideoSource) -> None:
+        """Takes in what it wants of a video that can be rewound; called before each run."""
         ...
 
 

@@ -33,6 +33,7 @@ class Life:
         doubles: how often one detection was both it and the older object, while on trial.
         keep_alive: see :class:`ConceptRules`.
         last_lost: last step at which it had no mask.
+        absent: steps in a row without a mask.
         in_a_row: detections in a row.
         confirmed: may be shown.
     """
@@ -46,6 +47,7 @@ class Life:
     doubles: dict[int, int] = field(default_factory=dict)
     keep_alive: int = 0
     last_lost: int = NEVER
+    absent: int = 0
     in_a_row: int = 0
     confirmed: bool = True
 
@@ -157,8 +159,17 @@ class Lives:
     def note_lost(self, ids: Iterable[int], lost: Iterable[bool]) -> None:
         """Remembers who had no mask on this step."""
         for one, gone in zip(ids, lost, strict=True):
+            life = self.of[one]
+            life.absent = life.absent + 1 if gone else 0
             if gone:
-                self.of[one].last_lost = self.step
+                life.last_lost = self.step
+
+    def given_up(self) -> list[int]:
+        """Ids of objects that were away for too long."""
+        limit = self.rules.give_up_absent
+        if limit == 0:
+            return []
+        return [one for one, life in self.of.items() if life.absent >= limit and not (life.by_person or life.dismissed)]
 
     def recondition_due(self) -> bool:
         """Whether confident objects give a conditioning frame on this step; asked on steps with detections only.

@@ -59,12 +59,12 @@ class Outcome:
 
     Attributes:
         shown: objects with the record that is to be shown, in the order in which they were found.
-        gone: ids of objects that were found to be none; they are forgotten already.
+        false: ids of objects that were found to be none; they are forgotten already, as are those that were given up.
         born: ids of new objects.
     """
 
     shown: list[tuple[Track, FrameRecord]] = field(default_factory=list)
-    gone: list[int] = field(default_factory=list)
+    false: list[int] = field(default_factory=list)
     born: list[int] = field(default_factory=list)
 
 
@@ -170,6 +170,7 @@ class _FrameWork:
         self.new: list[int] = []  # rows of the detections that are new objects
         self.gone: list[int] = []
         self.confirmed: list[tuple[Track, int]] = []  # objects to recondition, with the row of their detection
+        self.away: list[int] = []
         self.emptied: set[int] = set()
 
     # -- between choosing and writing --------------------------------------------------------------------------------
@@ -194,9 +195,8 @@ class _FrameWork:
         self.emptied = {one for one, empty in zip(ids, twice, strict=True) if empty}
         if self.emptied:
             grid[torch.from_numpy(np.flatnonzero(twice)).to(grid.device)] = EMPTY_LOGIT
-        if self.rules.overlap_iou > 0:
-            lost = twice | ~masks.flatten(1).any(1).cpu().numpy() if ids else twice
-            self.lives.note_lost(ids, lost)
+        self.lives.note_lost(ids, twice | ~masks.flatten(1).any(1).cpu().numpy() if ids else twice)
+        self.away = [one for one in self.lives.given_up() if one not in self.gone]
         faint = shrunk(grid, concepts, self.rules.shrink_share)
         self._plan(chosen, {one for one, gone in zip(ids, faint, strict=True) if gone})
 
@@ -276,10 +276,10 @@ class _FrameWork:
         """Reconditions, takes in new objects, lets go of those that are none."""
         instead = self._recondition()
         born = self._bear()
-        for object_id in self.gone:
+        for object_id in (*self.gone, *self.away):
             self.loop.set.let_go(object_id)
             self.lives.forget(object_id)
-        alive = [track for track in self.tracks if track.object_id not in self.gone]
+        alive = [track for track in self.tracks if track.object_id in self.lives]
         shown = [
             (track, instead.get(track.object_id, record))
             for track, record in self.loop.set.shown([*alive, *born], self.step)

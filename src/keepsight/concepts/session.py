@@ -7,10 +7,10 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from keepsight.concepts.association import ANY_CONCEPT
-from keepsight.concepts.detector import Concept, Detections, Detector, Exemplar
+from keepsight.concepts.detector import Concept, Detections, Detector, Exemplar, LooksBeforehand, TakesExemplars
 from keepsight.concepts.loop import ConceptLoop, confirmed_frames
 from keepsight.concepts.settings import ConceptRules
 from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, Source, TrackedObject
@@ -21,15 +21,6 @@ from keepsight.tracking.plan import Visit, plan_visits
 from keepsight.tracking.sight import SightSource
 from keepsight.tracking.track import Track
 from keepsight.video import VideoSource, open_video
-
-
-@runtime_checkable
-class TakesExemplars(Protocol):
-    """A detector that can be shown by boxes what is meant."""
-
-    def learn(self, sight: Sight, concept: Concept, exemplar: Exemplar) -> None:
-        """Is shown the frame on which an exemplar of a concept was drawn."""
-        ...
 
 
 def as_concepts(concepts: str | Concept | Sequence[str | Concept]) -> list[Concept]:
@@ -125,6 +116,11 @@ class ConceptSession(Session):
     def dropped(self) -> dict[str, int]:
         """Rubbish that the detector gave so far, by reason; see :func:`~keepsight.concepts.checked`."""
         return dict(self._loop.dropped)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the detector wants a person to know so far, one line each."""
+        return list(getattr(self.detector, "remarks", ()))
 
     def concept_of(self, object_id: int) -> Concept | None:
         """The concept that an object is an instance of; ``None`` when a person did not say.
@@ -254,6 +250,8 @@ class ConceptSession(Session):
             self._loop.lives.settle()
         self._tell = on_stage or (lambda stage: None)
         self._ahead = {}
+        if isinstance(self.detector, LooksBeforehand):
+            self.detector.prepare_from(self.video)
         results = super().propagate(start, stop, stride=stride, direction=direction, resume=resume, on_stage=self._tell)
         if not resume:
             self._forget_confirmed({visit.frame for visit in self._plan(start, stop, stride, Direction(direction))})
@@ -336,7 +334,7 @@ class ConceptSession(Session):
             sight.recall_pixels(frame.rgb)
             [found] = self._detect([sight])
         outcome = self._loop.advance(tracks, step, sight, found)
-        self._hide(outcome.gone)
+        self._hide(outcome.false)
         self.last_logits = {
             track.object_id: record.logits for track, record in outcome.shown if record.logits is not None
         }

@@ -65,7 +65,7 @@ class ConceptRules(Options):
     )
     one_to_one: bool = option(
         False,
-        "each detection belongs to one object at most (the assignment with the largest IoUs), which is no rule of SAM 3's",
+        "each detection belongs to one object at most, by the assignment with the largest IoUs (SAM 3: off)",
         effect="of two objects on one thing only one counts as detected",
     )
     new_score: float = option(
@@ -121,6 +121,14 @@ class ConceptRules(Options):
     keep_alive_least: int = option(-1, "the count goes no lower", effect="back sooner once detected", high=0)
     keep_alive_absent: bool = option(
         False, "an object with an empty mask loses keep-alive too", effect="what was gone long is hidden on return"
+    )
+
+    give_up_absent: int = option(
+        0,
+        "an object without a mask for so many frames in a row is followed no longer, and found anew when it comes back; "
+        "0: never (SAM 3)",
+        effect="more objects keep their ids; each one that is away costs what it costs to follow it",
+        low=0,
     )
 
     # -- masks that get in each other's way --------------------------------------------------------------------------

@@ -328,9 +328,8 @@ class Engine:
             track.policy.reset(record)
         self.write_pending(tracks, step.frame, sight)
         if self.options.closely is None:
-            shown = logits.float()
-            if shown.shape[-1] != self.backbone.info.mask_size:
-                size = (self.backbone.info.mask_size,) * 2
+            shown, size = logits.to(self.backbone.device).float(), (self.backbone.info.mask_size,) * 2
+            if shown.shape[-2:] != size:
                 shown = torch.nn.functional.interpolate(shown[:, None], size, mode="bilinear", antialias=True)[:, 0]
             for record, mask in zip(records, shown, strict=True):
                 record.logits = mask.clone()

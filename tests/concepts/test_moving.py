@@ -145,3 +145,19 @@ def test_rules_and_videos_are_checked():
 
     with pytest.raises(InputError, match="length is not known"):
         MotionDetector().prepare_from(Endless(np.zeros((1, 8, 8, 3), np.uint8)))
+
+
+def test_shown_the_frames_of_before_it_finds_what_it_would_have_found():
+    video = clip(noise=12.0)
+    whole, again = MotionDetector(), MotionDetector()
+    cv2.setRNGSeed(1)
+    expected = found(whole, video)[20:]
+    cv2.setRNGSeed(2)  # whatever else has drawn from the library's dice
+    for t in range(20):
+        again.watch(Sight(None, video.read(t).rgb))
+    got = [again.detect([Sight(None, video.read(t).rgb)], CONCEPTS)[0] for t in range(20, LENGTH)]
+    assert sum(len(one) for one in expected) >= 20
+    for one, other in zip(got, expected, strict=True):
+        assert np.array_equal(one.scores, other.scores)
+        assert (one.masks is None) == (other.masks is None)
+        assert one.masks is None or bool((one.masks == other.masks).all())

@@ -1,10 +1,12 @@
 """Concepts: finds and follows everything that a word names."""
 
+from keepsight.concepts.corrected import CorrectedSession
 from keepsight.concepts.detector import (
     Concept,
     Detections,
     Detector,
     Exemplar,
+    LearnsAlong,
     LooksBeforehand,
     TakesExemplars,
     checked,
@@ -19,9 +21,11 @@ __all__ = [
     "ConceptRules",
     "ConceptSession",
     "ConceptStream",
+    "CorrectedSession",
     "Detections",
     "Detector",
     "Exemplar",
+    "LearnsAlong",
     "LooksBeforehand",
     "TakesExemplars",
     "checked",

@@ -163,6 +163,7 @@ class MotionDetector:
         self._begin()
         small = np.stack([self._scaled(frame) for frame in frames])
         median = np.median(small, axis=0).astype(np.uint8)
+        cv2.setRNGSeed(1)
         self._model.apply(median, learningRate=1.0)
         noise = np.abs(small.astype(np.int16) - median).max(-1, keepdims=True)
         for picture, away in zip(small, noise, strict=True):
@@ -187,26 +188,14 @@ class MotionDetector:
         """See :class:`keepsight.concepts.Detector`; everything found is of the first concept."""
         return [self._one(sight, concepts[0].number) for sight in sights]
 
+    def watch(self, sight: Sight) -> None:
+        """See :class:`keepsight.concepts.LearnsAlong`."""
+        self._learn(self._scaled(sight.pixels(sight.whole)))
+
     def _one(self, sight: Sight, concept: int) -> Detections:
         small = self._scaled(sight.pixels(sight.whole))
-        if self._camera_moves(small):
-            self._say(
-                "The camera moves; 'motion' finds nothing while it does. Use another --detector for such a video."
-            )
-            recent = self._recent
-            self._begin()
-            self._recent = recent
-            return Detections.none()
-        marks = self._model.apply(small)
-        self._learnt += 1
-        if self._learnt <= self.rules.warm_up_frames:
-            return Detections.none()
-        foreground = marks == _FOREGROUND
-        if foreground.mean() > self.rules.most_share:
-            self._say(
-                "Most of the picture changed at once (light, or the camera); 'motion' learns the background anew."
-            )
-            self._begin()
+        foreground = self._learn(small)
+        if foreground is None:
             return Detections.none()
         blobs = self._blobs(foreground.astype(np.uint8))
         if not len(blobs):
@@ -216,6 +205,31 @@ class MotionDetector:
         boxes = boxes_of(masks, height, width)
         scores = self._scores(small, blobs)
         return Detections(np.full(len(blobs), concept, np.int64), scores, boxes, self._edges(sight, masks, boxes))
+
+    def _learn(self, small: U8) -> NDArray[np.bool_] | None:
+        """What does not fit the background that was learnt so far, bool ``(h, w)``; ``None`` when that cannot be said."""
+        if self._camera_moves(small):
+            self._say(
+                "The camera moves; 'motion' finds nothing while it does. Use another --detector for such a video."
+            )
+            recent = self._recent
+            self._begin()
+            self._recent = recent
+            return None
+        # The model draws its samples by chance, from the library's own dice: the same for the same frame, in every run.
+        cv2.setRNGSeed(self._learnt + 1)
+        marks = self._model.apply(small)
+        self._learnt += 1
+        if self._learnt <= self.rules.warm_up_frames:
+            return None
+        foreground = marks == _FOREGROUND
+        if foreground.mean() > self.rules.most_share:
+            self._say(
+                "Most of the picture changed at once (light, or the camera); 'motion' learns the background anew."
+            )
+            self._begin()
+            return None
+        return np.asarray(foreground)
 
     def _scaled(self, rgb: U8) -> U8:
         scale = self.rules.side / max(rgb.shape[:2])

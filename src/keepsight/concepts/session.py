@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from keepsight.concepts.association import ANY_CONCEPT
-from keepsight.concepts.detector import Concept, Detections, Detector, Exemplar, LooksBeforehand, TakesExemplars
+from keepsight.concepts.detector import (
+    Concept,
+    Detections,
+    Detector,
+    Exemplar,
+    LearnsAlong,
+    LooksBeforehand,
+    TakesExemplars,
+)
 from keepsight.concepts.loop import ConceptLoop, confirmed_frames
 from keepsight.concepts.settings import ConceptRules
 from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, Source, TrackedObject
@@ -287,9 +295,28 @@ class ConceptSession(Session):
     def _plan(self, start: int | None, stop: int | None, stride: int, direction: Direction) -> list[Visit]:
         if direction is Direction.BOTH:
             raise InputError("Concepts are looked for forward or backward, in one direction at a time.")
-        prompted = sorted({frame for track in self._set.tracks.values() for frame in track.prompts})
         spans = [(0, self.frame_count - 1)]
-        return plan_visits(self.frame_count, spans, prompted, start, stop, stride, direction)
+        return plan_visits(self.frame_count, spans, self._prompted_frames(), start, stop, stride, direction)
+
+    def _prompted_frames(self) -> list[int]:
+        return sorted({frame for track in self._set.tracks.values() for frame in track.prompts})
+
+    def _run(
+        self,
+        visits: Sequence[Visit],
+        skip: int,
+        stride: int,
+        direction: Direction,
+        on_stage: Callable[[str], None],
+    ) -> Iterator[FrameResult]:
+        if skip and isinstance(self.detector, LearnsAlong):
+            # As if the run had not been broken off.
+            begun = self._loop.lives.step - skip
+            with closing(super()._frames(visits[:skip])) as frames:
+                for place, frame in enumerate(frames):
+                    if self._loop.due(begun + place):
+                        self.detector.watch(Sight(self.backbone, frame.rgb))
+        yield from super()._run(visits, skip, stride, direction, on_stage)
 
     def _frames(self, visits: Sequence[Visit]) -> Generator[Frame, None, None]:
         if self.detector.frames_per_call <= 1:

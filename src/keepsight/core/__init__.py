@@ -1,5 +1,6 @@
 """Values and pure functions that every room may use; imports nothing of ours."""
 
+from keepsight.core.concept import Concept, Exemplar
 from keepsight.core.errors import Cancelled, InputError, KeepsightError, ModelError, StoreError
 from keepsight.core.geometry import Box, box_area, box_iou, clip_box, mask_box, pad_box
 from keepsight.core.mask import Mask
@@ -9,7 +10,9 @@ from keepsight.core.types import Direction, Frame, FrameResult, Prompt, Source, 
 __all__ = [
     "Box",
     "Cancelled",
+    "Concept",
     "Direction",
+    "Exemplar",
     "Frame",
     "FrameResult",
     "InputError",

@@ -1,0 +1,68 @@
+"""What a person looks for by words: concepts, and the exemplars that make them clearer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keepsight.core.errors import InputError
+from keepsight.core.geometry import Box
+
+LONGEST_TEXT = 200
+"""Characters of a concept's text at most."""
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """A box around one instance that shows a detector what is meant, or what is not.
+
+    Attributes:
+        frame: frame index on which the box was drawn.
+        box: ``(x1, y1, x2, y2)`` in px of that frame.
+        positive: whether what the box holds belongs to the concept.
+
+    Raises:
+        InputError: a box that is inside-out or not finite, or a negative frame.
+    """
+
+    frame: int
+    box: Box
+    positive: bool = True
+
+    def __post_init__(self) -> None:
+        x1, y1, x2, y2 = self.box
+        if not (np.isfinite(self.box).all() and x2 > x1 and y2 > y1):
+            raise InputError(f"An exemplar is a box X1,Y1,X2,Y2 with X2 > X1 and Y2 > Y1, got {self.box}.")
+        if self.frame < 0:
+            raise InputError(f"An exemplar's frame is 0 or more, not {self.frame}.")
+
+
+@dataclass(frozen=True)
+class Concept:
+    """What is to be found: a word or a short phrase, made clearer by exemplars.
+
+    Attributes:
+        number: 1 or more; names the concept in what detectors give, the same through a whole run.
+        text: 1 to 200 characters, outer white space removed.
+        exemplars: boxes drawn by a person.
+
+    Raises:
+        InputError: an empty or over-long text, or a number below 1.
+    """
+
+    number: int
+    text: str
+    exemplars: tuple[Exemplar, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", self.text.strip())
+        if not self.text:
+            raise InputError('A concept needs a word or a short phrase, such as "person in blue"; the text is empty.')
+        if len(self.text) > LONGEST_TEXT:
+            raise InputError(
+                f"A concept is a word or a short phrase of at most {LONGEST_TEXT} characters; "
+                f"'{self.text[:30]}...' has {len(self.text)}. Name things one by one."
+            )
+        if self.number < 1:
+            raise InputError(f"A concept's number is 1 or more, not {self.number}.")

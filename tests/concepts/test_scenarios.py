@@ -71,6 +71,17 @@ def test_a_false_find_goes_within_its_trial_and_never_shows(undetected_from, sta
     assert made.object_ids == ([1, 2] if stays else [1])
 
 
+@pytest.mark.parametrize("detect_every", [2, 5, 20])
+def test_a_false_find_goes_also_where_the_detector_looks_seldom(detect_every):
+    frames = [{0: A, 1: B}] * 60
+    made = session(frames, lambda frame: [Seen(A), Seen(B)] if frame == 0 else [Seen(A)], detect_every=detect_every)
+    results = run(made)
+    assert ids(results) == {1}
+    # Missed once is not enough.
+    missed = lambda frame: [Seen(A)] if frame == detect_every else [Seen(A), Seen(B)]  # noqa: E731
+    assert ids(run(session(frames, missed, detect_every=detect_every))) == {1, 2}
+
+
 def test_two_crossing_objects_keep_their_ids():
     def at(frame):
         return {0: (2 + 2 * frame, 20, 14 + 2 * frame, 32), 1: (50 - 2 * frame, 22, 62 - 2 * frame, 34)}

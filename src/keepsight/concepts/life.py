@@ -107,13 +107,13 @@ class Lives:
     def settle(self) -> None:
         """Ends all trials: what was found in an earlier pass over the video is no news."""
         for life in self.of.values():
-            life.born = min(life.born, self.step - self.rules.hotstart_frames)
+            life.born = min(life.born, self.step - self.rules.trial_frames)
             life.unmatched, life.doubles = 0, {}
 
     # -- a step ------------------------------------------------------------------------------------------------------
     def on_trial(self, life: Life) -> bool:
         """Whether the object may still be found to be none."""
-        young = self.step - life.born < self.rules.hotstart_frames
+        young = self.step - life.born < self.rules.trial_frames
         return young and not life.by_person and not life.dismissed
 
     def judge(self, ids: Sequence[int], matches: Matches) -> list[int]:
@@ -150,10 +150,9 @@ class Lives:
             # Counted for the trial only.
             life.unmatched, life.doubles = 0, {}
             return False
-        rules = self.rules
-        return (
-            life.unmatched >= rules.hotstart_unmatched
-            or max(life.doubles.values(), default=0) >= rules.hotstart_duplicates
+        rules, doubles = self.rules, max(life.doubles.values(), default=0)
+        return life.unmatched >= rules.looks(rules.hotstart_unmatched) or doubles >= rules.looks(
+            rules.hotstart_duplicates
         )
 
     def note_lost(self, ids: Iterable[int], lost: Iterable[bool]) -> None:

@@ -214,7 +214,7 @@ class _FrameWork:
         side = backbone.info.mask_size if self.found is None else int(self.found.masks.shape[-1])
         regions = [record.region or self.sight.whole for record in records]
         logits = [record.logits for record in records if record.logits is not None]
-        return on_grid(logits, regions, self.sight.whole, side).to(backbone.device).clone()
+        return on_grid(logits, regions, self.sight.whole, side).to(backbone.device)
 
     def _judge(
         self,
@@ -249,27 +249,33 @@ class _FrameWork:
 
     def _plan(self, chosen: Sequence[Chosen], faint: set[int]) -> None:
         """How each hypothesis is remembered; an object that was emptied is so in all of them."""
-        rewritten = self.rules.as_transformers and bool(self.new)
-        confirmed = {id(track) for track, _ in self.confirmed}
-        size = (4 * self.loop.set.backbone.info.mask_size,) * 2
-        for item, plain in zip(chosen, self.plain, strict=True):
+        if not chosen:
+            return
+        for item in chosen:
             assert item.record.logits is not None
             if item.track.object_id in self.emptied:
                 item.record.logits = torch.full_like(item.record.logits, EMPTY_LOGIT)
-            if rewritten and id(item.track) not in confirmed:
-                # transformers follows every object a second time and overwrites what was suppressed.
-                item.plan = replace(item.plan, binarize=True)
+        written = torch.stack([item.record.logits for item in chosen])  # type: ignore[misc]
+        below = [row for row, item in enumerate(chosen) if item.track.object_id in faint]
+        written[below] = written[below].clamp(max=EMPTY_LOGIT)
+        there = (written > 0).flatten(1).any(1).tolist()
+        if self.rules.as_transformers:
+            size = (4 * written.shape[-1],) * 2
+            wide = F.interpolate(written[:, None].float(), size, mode="bilinear", antialias=True)
+            written = wide[:, 0].to(written.dtype)
+        for item, mask, visible in zip(chosen, written, there, strict=True):
+            item.plan = replace(item.plan, object_score=WRITTEN_SCORE if visible else -WRITTEN_SCORE)
+            item.to_write = mask
+        if self.rules.as_transformers and self.new:
+            self._write_anew(chosen)
+
+    def _write_anew(self, chosen: Sequence[Chosen]) -> None:
+        """transformers follows every object a second time and overwrites what was suppressed."""
+        confirmed = {id(track) for track, _ in self.confirmed}
+        for item, plain in zip(chosen, self.plain, strict=True):
+            if id(item.track) not in confirmed:
+                item.plan = replace(item.plan, binarize=True, object_score=None)
                 item.to_write = plain
-                continue
-            written = item.record.logits
-            if item.track.object_id in faint:
-                written = written.clamp(max=EMPTY_LOGIT)
-            there = bool((written > 0).any())
-            item.plan = replace(item.plan, object_score=WRITTEN_SCORE if there else -WRITTEN_SCORE)
-            item.to_write = written
-            if self.rules.as_transformers:
-                wide = F.interpolate(written[None, None].float(), size, mode="bilinear", antialias=True)
-                item.to_write = wide[0, 0].to(written.dtype)
 
     # -- after writing -----------------------------------------------------------------------------------------------
     def finish(self) -> Outcome:

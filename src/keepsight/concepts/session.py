@@ -113,7 +113,7 @@ class ConceptSession(Session):
     @property
     def delay_frames(self) -> int:
         """By how many frames a result comes after its frame was followed, while the video goes on."""
-        return max(self.rules.hotstart_frames - 1, 0)
+        return max(self.rules.trial_frames - 1, 0)
 
     @property
     def detections(self) -> int:
@@ -367,6 +367,13 @@ class ConceptSession(Session):
         }
         self.last_marks = {track.object_id: dict(record.marks) for track, record in outcome.shown}
         return self._set.result(frame, outcome.shown)
+
+    def finalize(self) -> list[FrameResult]:
+        def shown(result: FrameResult) -> FrameResult:
+            lives = self._loop.lives
+            return replace(result, objects=tuple(item for item in result.objects if lives.shows(item.object_id)))
+
+        return [shown(result) for result in super().finalize()]
 
     # -- state -------------------------------------------------------------------------------------------------------
     def _own_state(self) -> dict[str, Any]:

@@ -31,8 +31,9 @@ class ConceptRules(Options):
     # -- what counts as a detection ----------------------------------------------------------------------------------
     detect_every: int = option(
         1,
-        "steps between two looks of the detector; in between objects are only followed",
-        effect="faster; things that enter are found later, and counts of detections take longer",
+        "steps between two looks of the detector; in between objects are only followed. Trials last for two looks at least and "
+        "their counts are divided by it",
+        effect="faster; things that enter are found later",
         low=1,
     )
     score_threshold: float = option(
@@ -209,6 +210,17 @@ class ConceptRules(Options):
     @classmethod
     def _called(cls) -> str:
         return cls.__name__
+
+    @property
+    def trial_frames(self) -> int:
+        """How long an object is on trial: long enough for two more looks of the detector."""
+        if self.hotstart_frames == 0 or self.detect_every == 1:
+            return self.hotstart_frames
+        return max(self.hotstart_frames, 2 * self.detect_every + 1)
+
+    def looks(self, frames: int) -> int:
+        """A number of frames with detections, as looks of a detector that does not look at every frame: two at least."""
+        return max(min(frames, 2), -(-frames // self.detect_every)) if self.detect_every > 1 else frames
 
     @property
     def effective_nms_iou(self) -> float:

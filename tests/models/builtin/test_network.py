@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from keepsight.models.builtin.affinity import AffinityMemory, gate_prior, values_from_logits
+from keepsight.models.builtin.efficientnet import _SameConv
 from keepsight.models.builtin.network import BuiltinNetwork, Features
 from keepsight.models.builtin.weights import WEIGHTS, load_network
 
@@ -41,6 +42,14 @@ def test_shapes_and_ranges(network: BuiltinNetwork, frame: torch.Tensor) -> None
         assert float(out.ious.min()) >= 0
         assert float(out.ious.max()) <= 1
         assert out.object_scores.shape == (3,)
+
+
+@pytest.mark.parametrize(("kernel", "padding"), [(3, (0, 1)), (5, (1, 2))])
+def test_strided_convolutions_pad_as_tensorflow_does(kernel: int, padding: tuple[int, int]) -> None:
+    conv = _SameConv(6, 6, kernel, stride=2, groups=6)
+    x = torch.randn(1, 6, 12, 8, generator=torch.Generator().manual_seed(0))
+    expected = F.conv2d(F.pad(x, padding * 2), conv.weight, conv.bias, stride=2, groups=6)
+    assert torch.allclose(conv(x), expected, atol=1e-5)
 
 
 @torch.inference_mode()

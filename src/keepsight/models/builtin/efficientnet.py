@@ -43,12 +43,13 @@ class _SameConv(nn.Conv2d):
     """Convolution with TensorFlow's "same" padding: at stride 2 the odd pixel of padding goes to the far side."""
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(cin, cout, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups)
-        before = (kernel - stride) // 2
-        self._far = (before, kernel - stride - before) * 2 if stride > 1 else None
+        # Padding is alike on both sides here. At stride 2, with one step more of it, what is wanted begins at the second
+        # output; padding the input by hand on one side would copy maps four times as large.
+        super().__init__(cin, cout, kernel, stride, kernel // 2 if stride == 1 else (kernel + stride) // 2, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, self._far) if self._far else x)
+        y = super().forward(x)
+        return y if self.stride[0] == 1 else y[:, :, 1:, 1:]
 
 
 class _Block(nn.Module):

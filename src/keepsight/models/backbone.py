@@ -234,6 +234,11 @@ class Backbone(ABC):
         """Logits ``(B, mask_size, mask_size)`` with sharp edges, of coarse ones ``(B, h, w)`` that see the row ``view``."""
         return logits
 
+    def sharpen_each(self, features: ImageFeatures, logits: Tensor, views: Sequence[int]) -> Tensor:
+        """:meth:`sharpen` of masks ``(B, h, w)`` that see a row each."""
+        parts = [self.sharpen(features, mask[None], view) for mask, view in zip(logits, views, strict=True)]
+        return torch.cat(parts)
+
     @abstractmethod
     def pack_memory(self, memory: SpatialMemory) -> dict[str, Tensor]:
         """Tensors from which :meth:`unpack_memory` makes an equal memory; for checkpoints."""

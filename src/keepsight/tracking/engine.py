@@ -32,12 +32,14 @@ from keepsight.models.backbone import (
     ABSENT_LOGIT,
     Backbone,
     Decoded,
+    ImageFeatures,
     MemoryRead,
     PointerToken,
     PromptBatch,
     UnitReads,
 )
 from keepsight.tracking.appearance import likeness
+from keepsight.tracking.candidates import CandidateMasks, sharpen_together
 from keepsight.tracking.looks import (
     Look,
     PreviousMask,
@@ -85,7 +87,7 @@ class _Unit:
     proposed: ProposedPrompts | None
     parent: FrameRecord | None
     last: FrameRecord | None  # where the object was last, whatever the hypothesis
-    logits: Tensor | None = None  # (M, h, w), absent gate applied
+    logits: CandidateMasks | None = None  # M of them, absent gate applied
     ious: Tensor | None = None  # (M,)
     object_score: float = 0.0
     pointers: Tensor | None = None  # (M, C), absent gate applied
@@ -478,7 +480,7 @@ class Engine:
             else:
                 keep = True
             if not keep:
-                unit.logits = torch.full_like(unit.logits, ABSENT_LOGIT)
+                unit.logits = unit.logits.emptied()
                 unit.object_score = min(unit.object_score, DISMISSED_SCORE)
                 if unit.pointers is not None and absent is not None:
                     unit.pointers = absent.expand_as(unit.pointers)
@@ -534,6 +536,7 @@ class Engine:
         self.units_decoded += len(units)
         views = dict(zip(map(id, units), sight.see([unit.region for unit in units]), strict=True))
         features = sight.features
+        coarse = self.backbone.coarse(features)
         with_memory = [unit for unit in units if unit.reads.spatial]
         without = [unit for unit in units if not unit.reads.spatial]
         for group in (with_memory, without):
@@ -543,9 +546,9 @@ class Engine:
                 conditioned = self.backbone.condition(features, [unit.reads for unit in chunk], seen)
                 for members, batch, multimask in self._prompt_batches(chunk):
                     rows = self.backbone.select_units(conditioned, members)
-                    decoded = self.backbone.decode(features, rows, batch, multimask, [seen[i] for i in members])
+                    decoded = self.backbone.decode(coarse, rows, batch, multimask, [seen[i] for i in members])
                     self._check_finite(decoded)
-                    self._take(decoded, [chunk[member] for member in members])
+                    self._take(decoded, [chunk[member] for member in members], features, [seen[i] for i in members])
 
     def _prompt_batches(self, units: Sequence[_Unit]) -> list[tuple[list[int], PromptBatch | None, bool]]:
         """Units that may share a decoder call: the same number of proposed points, the same kind of output."""
@@ -575,11 +578,12 @@ class Engine:
             batches.append((members, batch, multimask))
         return batches
 
-    def _take(self, decoded: Decoded, units: Sequence[_Unit]) -> None:
+    def _take(self, decoded: Decoded, units: Sequence[_Unit], features: ImageFeatures, views: Sequence[int]) -> None:
         logits, pointers = self._gate(decoded, [unit.track.policy.mask_presence_threshold for unit in units])
         scores = decoded.object_scores.float().cpu().tolist()
         for row, unit in enumerate(units):
-            unit.logits, unit.ious, unit.object_score = logits[row], decoded.ious[row], scores[row]
+            unit.logits = CandidateMasks(self.backbone, features, views[row], logits[row])
+            unit.ious, unit.object_score = decoded.ious[row], scores[row]
             unit.pointers = None if pointers is None else pointers[row]
 
     def _gate(self, decoded: Decoded, thresholds: Sequence[float]) -> tuple[Tensor, Tensor | None]:
@@ -599,9 +603,7 @@ class Engine:
         by_track: dict[int, list[_Unit]] = {}
         for unit in units:
             by_track.setdefault(id(unit.track), []).append(unit)
-        kept: list[Chosen] = []
-        committed: list[tuple[Track, list[FrameRecord]]] = []
-        lasts: list[FrameRecord | None] = []
+        decided: list[tuple[Track, list[tuple[_Unit, Survivor, WritePlan]]]] = []
         for members in by_track.values():
             track = members[0].track
             candidates = [_candidates(unit) for unit in members]
@@ -610,12 +612,16 @@ class Engine:
             if any(unit.proposed is not None and unit.proposed.as_prompted for unit in members):
                 plans = [replace(plan, binarize=True) for plan in plans]
             runs = {unit.hypothesis: unit for unit in members}
-            records = [
-                _record(step, runs[survivor.hypothesis], survivor, slot, plan)
-                for slot, (survivor, plan) in enumerate(zip(survivors, plans, strict=True))
-            ]
-            kept += [Chosen(track, record, plan) for record, plan in zip(records, plans, strict=True)]
-            lasts += [members[0].last] * len(records)
+            lived = [runs[survivor.hypothesis] for survivor in survivors]
+            decided.append((track, list(zip(lived, survivors, plans, strict=True))))
+        _sharpen([(unit, survivor.candidate) for _, lives in decided for unit, survivor, _ in lives])
+        kept: list[Chosen] = []
+        committed: list[tuple[Track, list[FrameRecord]]] = []
+        lasts: list[FrameRecord | None] = []
+        for track, lives in decided:
+            records = [_record(step, *life, slot) for slot, life in enumerate(lives)]
+            kept += [Chosen(track, record, plan) for record, (_, _, plan) in zip(records, lives, strict=True)]
+            lasts += [lives[0][0].last] * len(records)
             committed.append((track, records))
         if self.options.closely is not None:
             tidy([item.record for item in kept], self.options.closely)
@@ -714,7 +720,7 @@ def _candidates(unit: _Unit) -> Candidates:
     )
 
 
-def _record(step: Step, unit: _Unit, survivor: Survivor, slot: int, plan: WritePlan) -> FrameRecord:
+def _record(step: Step, unit: _Unit, survivor: Survivor, plan: WritePlan, slot: int) -> FrameRecord:
     assert unit.logits is not None
     assert unit.ious is not None
     # Cloned: a view would keep all candidates of all units of the frame alive.
@@ -734,13 +740,22 @@ def _record(step: Step, unit: _Unit, survivor: Survivor, slot: int, plan: WriteP
     )
 
 
+def _sharpen(wanted: Sequence[tuple[_Unit, int]]) -> list[Tensor]:
+    """Candidates of units, at full size, in one go."""
+    masks = []
+    for unit, candidate in wanted:
+        assert unit.logits is not None
+        masks.append((unit.logits, candidate))
+    return sharpen_together(masks)
+
+
 def _best_boxes(units: Sequence[_Unit], size: tuple[int, int]) -> list[Box | None]:
     """Box in px of the frame of each unit's most trusted candidate, ``None`` where it is empty."""
-    chosen = []
+    best = []
     for unit in units:
-        assert unit.logits is not None
         assert unit.ious is not None
-        chosen.append(unit.logits[int(unit.ious.argmax())])
+        best.append((unit, int(unit.ious.argmax())))
+    chosen = _sharpen(best)
     shape = chosen[0].shape
     _, boxes = measure(torch.stack(chosen))
     return [

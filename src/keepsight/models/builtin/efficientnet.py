@@ -45,7 +45,9 @@ class _SameConv(nn.Conv2d):
     def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         # Padding is alike on both sides here. At stride 2, with one step more of it, what is wanted begins at the second
         # output; padding the input by hand on one side would copy maps four times as large.
-        super().__init__(cin, cout, kernel, stride, kernel // 2 if stride == 1 else (kernel + stride) // 2, groups=groups)
+        super().__init__(
+            cin, cout, kernel, stride, kernel // 2 if stride == 1 else (kernel + stride) // 2, groups=groups
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)

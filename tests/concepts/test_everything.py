@@ -40,6 +40,9 @@ class World:
     def encode_image(self, pixels):
         return pixels
 
+    def encode_views(self, views):
+        return torch.cat(views)
+
     def join_features(self, parts):
         return torch.cat(parts)
 

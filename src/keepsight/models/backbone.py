@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -150,6 +151,10 @@ class Backbone(ABC):
     device: torch.device
     dtype: torch.dtype
 
+    def leading(self) -> AbstractContextManager[None]:
+        """Held by the engine while it works; a backbone may set up the calling thread here."""
+        return nullcontext()
+
     @abstractmethod
     def preprocess(self, rgb: NDArray[np.uint8]) -> Tensor:
         """Turns an upright uint8 ``(H, W, 3)`` frame, or a part of one, into ``(1, 3, image_size, image_size)`` on the device."""
@@ -157,6 +162,14 @@ class Backbone(ABC):
     @abstractmethod
     def encode_image(self, pixels: Tensor) -> ImageFeatures:
         """Features of views ``(V, 3, image_size, image_size)`` of one frame, a row each."""
+
+    def encode_views(self, views: Sequence[Tensor]) -> ImageFeatures:
+        """:meth:`encode_image` of views ``(1, 3, image_size, image_size)`` of one frame."""
+        if self.device.type == "cpu":
+            # Batches gain nothing here, and they round in other ways: what an object sees must not hang on who else looks.
+            parts = [self.encode_image(view) for view in views]
+            return parts[0] if len(parts) == 1 else self.join_features(parts)
+        return self.encode_image(views[0] if len(views) == 1 else torch.cat(list(views)))
 
     @abstractmethod
     def join_features(self, parts: Sequence[ImageFeatures]) -> ImageFeatures:

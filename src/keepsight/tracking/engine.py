@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -114,6 +115,23 @@ Reviser: TypeAlias = Callable[[Sequence[Chosen]], None]
 also when there is none."""
 
 
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
+
+def _at_work(
+    method: Callable[Concatenate[Engine, _Arguments], _Answer],
+) -> Callable[Concatenate[Engine, _Arguments], _Answer]:
+    """Runs a method without gradients, with the backbone's threads at hand."""
+
+    @wraps(method)
+    def run(self: Engine, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
+        with self.backbone.leading(), torch.inference_mode():
+            return method(self, *args, **kwargs)
+
+    return run
+
+
 class Engine:
     """Runs steps for any number of tracks on one backbone."""
 
@@ -124,7 +142,7 @@ class Engine:
         self.units_decoded = 0
 
     # -- prompted frames ---------------------------------------------------------------------------------------------
-    @torch.inference_mode()
+    @_at_work
     def prompt(self, track: Track, step: Step, sight: Sight, previous: PreviousMask | None) -> FrameRecord:
         """Answers the prompts of one object on one frame; writes a record, its spatial memory still pending.
 
@@ -302,7 +320,7 @@ class Engine:
         ]
 
     # -- objects that a detector found -------------------------------------------------------------------------------
-    @torch.inference_mode()
+    @_at_work
     def adopt(
         self, tracks: Sequence[Track], step: Step, sight: Sight, logits: Tensor, regions: Sequence[Region]
     ) -> list[FrameRecord]:
@@ -358,7 +376,7 @@ class Engine:
         best = fine.flatten(1).amax(1)[:, None, None, None]
         return ((fine > 0) | ((best <= 0) & (fine == best))).to(self.backbone.dtype), views
 
-    @torch.inference_mode()
+    @_at_work
     def write_pending(self, tracks: Iterable[Track], frame: int, sight: Sight) -> None:
         """Writes the spatial memories of everything that was prompted on a frame."""
         owed = [track.pending.pop(frame) for track in tracks if frame in track.pending]
@@ -384,7 +402,7 @@ class Engine:
             record.memory = memory
 
     # -- tracked frames ----------------------------------------------------------------------------------------------
-    @torch.inference_mode()
+    @_at_work
     def look(self, tracks: Sequence[Track], step: Step, sight: Sight) -> None:
         """Encodes what :meth:`step` is going to look at first; only to time it apart from the rest."""
         moving = [track for track in tracks if step.frame not in track.bank.conditioning]
@@ -392,7 +410,7 @@ class Engine:
         regions = [region_of(track, step, sight.size, self.options.closely) for track in moving]
         sight.see([*regions, *(region or sight.whole for region in pending)])
 
-    @torch.inference_mode()
+    @_at_work
     def step(self, tracks: Sequence[Track], step: Step, sight: Sight, revise: Reviser | None = None) -> None:
         """Follows ``tracks`` onto a frame; objects with a conditioning record there keep it.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from keepsight.core import Region
@@ -106,11 +105,7 @@ class Sight:
 
     def _encode(self, regions: list[Region]) -> None:
         pixels = [self._backbone.preprocess(self.pixels(region)) for region in regions]
-        if self._backbone.device.type == "cpu":
-            # Batches gain nothing here, and they round in other ways: what an object sees must not hang on who else looks.
-            parts = [self._backbone.encode_image(view) for view in pixels]
-        else:
-            parts = [self._backbone.encode_image(pixels[0] if len(pixels) == 1 else torch.cat(pixels))]
+        parts = [self._backbone.encode_views(pixels)]
         if self._features is not None:
             parts.insert(0, self._features)
         held = len(self._rows)

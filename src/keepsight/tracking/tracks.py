@@ -105,7 +105,8 @@ class TrackSet:
             # A prompted frame was filled before its memory was written, as Meta does.
             largest = 0 if record.role is Role.PROMPT else self.options.compatibility.fill_hole_px
             logits.append(fill_holes(record.logits, largest))
-        masks = masks_at_size(logits, height, width, [record.region for _, record in shown])
+        with self.engine.backbone.leading():
+            masks = masks_at_size(logits, height, width, [record.region for _, record in shown])
         return [
             TrackedObject(
                 object_id=track.object_id,

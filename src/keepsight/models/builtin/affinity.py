@@ -9,6 +9,8 @@ read the same frames share them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +22,17 @@ READ_CHANNELS = 5
 PRIOR_CHANNELS = 6
 """What was read, and the last mask carried along by optical flow (`with_flow`; where there is none, p once more)."""
 
+Spread: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
+"""Does one thing to many items, like `map`."""
+
 _NEG = -1e4
 _TINY = 1e-30
 _ROWS = 256
+
+
+def serial(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """One after the other."""
+    return [work(item) for item in items]
 
 
 def values_from_logits(logits: Tensor, object_scores: Tensor | None = None, cells: int = 64) -> Tensor:
@@ -69,6 +79,7 @@ class AffinityMemory(nn.Module):
         token_keep: Tensor | None = None,
         key_scale: Tensor | None = None,
         placement: Tensor | None = None,
+        spread: Spread = serial,
     ) -> Tensor:
         """Propagates masks of K objects that read the same F frames, for G independent groups.
 
@@ -81,6 +92,7 @@ class AffinityMemory(nn.Module):
             key_scale: (G, F) factor on the similarity of a frame.
             placement: (G, F, 4) scale_x, scale_y, shift_x, shift_y from places in [0, 1] of the view that a frame was
                 remembered through to places in [0, 1] of the current view; None: all views are the same.
+            spread: runs pieces of work that know nothing of each other.
 
         Returns:
             (G, K, 5, 2h, 2w) prior, channels as in `READ_CHANNELS`.
@@ -88,7 +100,7 @@ class AffinityMemory(nn.Module):
         g, _, h, w = query.shape
         objects = values.shape[1]
         q = query.flatten(2).transpose(1, 2)
-        read = self.read(q, None, keys, values, conditioning, token_keep, key_scale, placement)
+        read = self.read(q, None, keys, values, conditioning, token_keep, key_scale, placement, spread)
         p, p_cond, p_recent, share = (
             F.pixel_shuffle(x.reshape(g, h, w, objects, 4).permute(0, 3, 4, 1, 2), 2)[:, :, 0] for x in read
         )
@@ -105,6 +117,7 @@ class AffinityMemory(nn.Module):
         token_keep: Tensor | None = None,
         key_scale: Tensor | None = None,
         placement: Tensor | None = None,
+        spread: Spread = serial,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Propagated masks at some cells of the current frame; arguments as in `forward` but for these.
 
@@ -125,8 +138,8 @@ class AffinityMemory(nn.Module):
         cut = n_cond * h * w
         place, remembered = self._places(h, w, query, conditioning[order])
         moved = None if placement is None else self._moved(h, w, placement[:, order], conditioning[order])
-        outputs = []
-        for i in range(g):
+
+        def prepare(i: int) -> tuple[Tensor, Tensor, Tensor]:
             k = keys[i, order].permute(1, 0, 2, 3)
             if key_scale is not None:
                 k = k * key_scale[i, order, None, None]
@@ -137,14 +150,23 @@ class AffinityMemory(nn.Module):
             k = torch.cat((k.reshape(c, -1), extra))
             q = torch.cat((query[i] * self.log_scale.exp(), place if cells is None else place[cells[i]]), 1)
             v = values[i, :, order].permute(0, 2, 1, 3, 4).reshape(-1, frames * h * w)
-            v = torch.cat((v, torch.ones_like(v[:1])))
-            blocks = []
-            for rows in q.split(_ROWS):  # a block of the affinity matrix still fits the processor's cache
-                # Keys by queries: the products with the few rows of v are several times faster this way round. No
-                # maximum is taken off: |logits| stay below 88 for any sensible scale.
-                weight = (k.T @ rows.T).exp_()
-                blocks.append((v[:, :cut] @ weight[:cut], v[:, cut:] @ weight[cut:]))
-            outputs.append((torch.cat([x for x, _ in blocks], 1), torch.cat([y for _, y in blocks], 1)))
+            return k, q, torch.cat((v, torch.ones_like(v[:1])))
+
+        def block(part: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            # Keys by queries: the products with the few rows of v are several times faster this way round. No maximum is
+            # taken off: |logits| stay below 88 for any sensible scale.
+            k, rows, v = part
+            weight = (k.T @ rows.T).exp_()
+            return v[:, :cut] @ weight[:cut], v[:, cut:] @ weight[cut:]
+
+        # A block of the affinity matrix still fits the processor's cache.
+        parts = [(k, rows, v) for k, q, v in spread(prepare, range(g)) for rows in q.split(_ROWS)]
+        blocks = spread(block, parts)
+        each = len(blocks) // g
+        outputs = [
+            (torch.cat([x for x, _ in blocks[i : i + each]], 1), torch.cat([y for _, y in blocks[i : i + each]], 1))
+            for i in range(0, len(blocks), each)
+        ]
         cond = torch.stack([a for a, _ in outputs]).transpose(1, 2)
         recent = torch.stack([b for _, b in outputs]).transpose(1, 2)
         share, rest = cond[..., -1:], recent[..., -1:]

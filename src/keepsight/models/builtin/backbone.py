@@ -7,6 +7,7 @@ memory is the frame's keys, shared by all objects of the frame, and the object's
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,11 +26,16 @@ from keepsight.models.builtin.flow import to_grey, warp_previous
 from keepsight.models.builtin.network import BuiltinNetwork, Features
 from keepsight.models.builtin.refine import Guide, prepare, refine
 from keepsight.models.builtin.weights import WEIGHTS, load_network
+from keepsight.models.crew import Crew
 
 SLOTS = 4
 """One conditioning class and three recent frames: what training showed it."""
 
 MAX_CONDITIONING = 2
+
+UNITS_AT_ONCE = 3
+"""Units a call of the decoder on a CPU, where calls run side by side. Up: less time a unit (7 ms alone, 3.6 of three, 3.0 of
+five), fewer calls to share out."""
 
 PRIOR_TRUST = 4.0
 """Logits by which a sure memory (0 or 1 from all remembered frames, and from the prompted ones alone) moves a mask. Mean J after
@@ -102,6 +108,7 @@ class BuiltinBackbone(Backbone):
         self.device, self.dtype = parameter.device, parameter.dtype
         self.motion_gate, self.edges = motion_gate, edges
         self.cells = network.image_size // 4
+        self._crew = Crew()
         self.info = BackboneInfo(
             name=name,
             family="builtin",
@@ -114,6 +121,10 @@ class BuiltinBackbone(Backbone):
             whole_bonus=WHOLE_BONUS,
         )
 
+    def leading(self) -> AbstractContextManager[None]:
+        # An accelerator takes batches; pieces would only wait for it.
+        return self._crew.lead() if self.device.type == "cpu" else nullcontext()
+
     def preprocess(self, rgb: NDArray[np.uint8]) -> Tensor:
         size = self.info.image_size
         if rgb.shape[:2] != (size, size):
@@ -124,9 +135,17 @@ class BuiltinBackbone(Backbone):
 
     @torch.inference_mode()
     def encode_image(self, pixels: Tensor) -> FrameFeatures:
-        # Two at a time: larger batches leave the processor's cache.
-        size = 2 if self.device.type == "cpu" else len(pixels)
-        maps = _joined([self.network.encode_image(part) for part in pixels.split(size)])
+        if self.device.type != "cpu":
+            return self._encode(pixels)
+        # One at a time: batches leave the processor's cache, and they round in other ways.
+        parts = self._crew.map(self._encode, pixels.split(1))
+        return parts[0] if len(parts) == 1 else self.join_features(parts)
+
+    def encode_views(self, views: Sequence[Tensor]) -> FrameFeatures:
+        return self.encode_image(views[0] if len(views) == 1 else torch.cat(list(views)))
+
+    def _encode(self, pixels: Tensor) -> FrameFeatures:
+        maps = self.network.encode_image(pixels)
         keys = [view.clone(memory_format=torch.contiguous_format) for view in maps.keys]
         colours = [x.permute(1, 2, 0).to(torch.uint8).cpu().numpy() for x in pixels]
         guides = [prepare(view[None]) for view in pixels] if self.edges else None
@@ -196,8 +215,9 @@ class BuiltinBackbone(Backbone):
             keep,
             scale,
             placement,
+            self._crew.map,
         )
-        flows = [self._flow(features, row, members) for row, members in zip(rows, groups, strict=True)]
+        flows = self._crew.map(lambda seen: self._flow(features, *seen), list(zip(rows, groups, strict=True)))
         last = [prior[i, :, 0] if flow is None else flow for i, flow in enumerate(flows)]
         return with_flow(prior, torch.stack(last))
 
@@ -250,18 +270,31 @@ class BuiltinBackbone(Backbone):
         logits = None if prompts is None or prompts.logits is None else prompts.logits.to(self.device, self.dtype)
         if logits is not None and logits.shape[-1] != self.cells:
             logits = F.avg_pool2d(logits, logits.shape[-1] // self.cells)
-        rows = views[:1] if len(set(views)) == 1 else list(views)
-        maps = Features(*(level[list(rows)] for level in features.maps))
-        out = self.network.decode(maps, points, labels, conditioned.prior, logits, multimask)
-        masks, ious = out.logits, out.ious
-        if conditioned.prior is not None and prompts is None:
-            masks = _trust_prior(masks, conditioned.prior)
-            if ious.shape[1] == len(CANDIDATE_BIAS):
-                ious = (ious + ious.new_tensor(CANDIDATE_BIAS)).clamp(max=1.0)
+        prior = conditioned.prior
+
+        def decode(units: slice) -> Decoded:
+            seen = list(views[units]) if len(set(views[units])) > 1 else list(views[units.start : units.start + 1])
+            maps = Features(*(level[seen] for level in features.maps))
+            fed_back = None if logits is None else logits[units]
+            read = None if prior is None else prior[units]
+            out = self.network.decode(maps, points[units], labels[units], read, fed_back, multimask)
+            masks, ious = out.logits, out.ious
+            if read is not None and prompts is None:
+                masks = _trust_prior(masks, read)
+                if ious.shape[1] == len(CANDIDATE_BIAS):
+                    ious = (ious + ious.new_tensor(CANDIDATE_BIAS)).clamp(max=1.0)
+            return Decoded(masks, ious, out.object_scores, None)
+
+        count = len(points)
+        each = UNITS_AT_ONCE if self.device.type == "cpu" else count
+        parts = self._crew.map(decode, [slice(start, start + each) for start in range(0, count, each)])
+        masks = torch.cat([part.logits for part in parts])
         if features.guides is not None:
-            guides = features.guides
-            masks = torch.cat([refine(unit[None], guides[view]) for unit, view in zip(masks, views, strict=True)])
-        return Decoded(masks, ious, out.object_scores, None)
+            guides = [features.guides[view] for view in views]
+            pairs = zip(masks.split(1), guides, strict=True)
+            masks = torch.cat(self._crew.map(lambda pair: refine(*pair), pairs))
+        ious, presences = torch.cat([part.ious for part in parts]), torch.cat([part.object_scores for part in parts])
+        return Decoded(masks, ious, presences, None)
 
     def coarse(self, features: FrameFeatures) -> FrameFeatures:
         return replace(features, guides=None)
@@ -269,6 +302,11 @@ class BuiltinBackbone(Backbone):
     @torch.inference_mode()
     def sharpen(self, features: FrameFeatures, logits: Tensor, view: int) -> Tensor:
         return logits if features.guides is None else refine(logits[:, None], features.guides[view])[:, 0]
+
+    @torch.inference_mode()
+    def sharpen_each(self, features: FrameFeatures, logits: Tensor, views: Sequence[int]) -> Tensor:
+        parts = self._crew.map(lambda seen: self.sharpen(features, *seen), zip(logits.split(1), views, strict=True))
+        return torch.cat(parts)
 
     def mask_prompt_pointer(
         self, features: FrameFeatures, masks: Tensor, multimask: bool, views: Sequence[int]

@@ -19,7 +19,14 @@ from transformers.models.sam2_video.configuration_sam2_video import (
 )
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoPromptEncoder
 
-from keepsight.models.builtin.affinity import PRIOR_CHANNELS, READ_CHANNELS, AffinityMemory, with_flow
+from keepsight.models.builtin.affinity import (
+    PRIOR_CHANNELS,
+    READ_CHANNELS,
+    AffinityMemory,
+    Spread,
+    serial,
+    with_flow,
+)
 from keepsight.models.builtin.decoder import MaskDecoder, PriorEmbedding
 from keepsight.models.builtin.efficientnet import TAP_CHANNELS, EfficientNetLite0, Taps
 from keepsight.models.builtin.prompt_maps import PromptMaps, render_prompts
@@ -147,12 +154,13 @@ class BuiltinNetwork(nn.Module):
         token_keep: Tensor | None = None,
         key_scale: Tensor | None = None,
         placement: Tensor | None = None,
+        spread: Spread = serial,
     ) -> Tensor:
         """Prior (G, K, 5, S/4, S/4) of K objects from F remembered frames; see `AffinityMemory.forward`.
 
         `affinity.with_flow` adds the sixth channel, before `affinity.gate_prior` if that is used.
         """
-        return self.affinity(query, keys, values, conditioning, token_keep, key_scale, placement)
+        return self.affinity(query, keys, values, conditioning, token_keep, key_scale, placement, spread)
 
     def decode(
         self,

@@ -12,6 +12,7 @@ from PIL import Image
 from keepsight.cli.main import run
 
 POINT = ["--point", "0:20,20"]
+MOVERS = ["--text", "mover", "--detector", "motion"]
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +50,7 @@ def material(studio: Path) -> Path:
     Image.fromarray(pixels[:50]).save(studio / "small.png")
     (studio / "text.png").write_text("no picture")
     (studio / "nan.json").write_text('{"version": 1, "prompts": [{"object": 1, "points": [[NaN, 2]]}]}')
+    (studio / "concept.json").write_text('{"version": 1, "concepts": [{"text": " "}]}')
     (studio / "broken.json").write_text('{"version": 1, "prompts": [')
     return studio
 
@@ -83,6 +85,33 @@ def material(studio: Path) -> Path:
         ("clip.mp4", [*POINT, "--policy-option", "stride"], "NAME=VALUE"),
         ("clip.mp4", [*POINT, "--device", "cuda"], "CUDA"),
         ("clip.mp4", [*POINT, "--start", "36"], "36"),
+        ("clip.mp4", ["--text", ""], "the text is empty"),
+        ("clip.mp4", ["--text", "  "], "the text is empty"),
+        ("clip.mp4", ["--text", "cow " * 125], "at most 200 characters"),
+        ("clip.mp4", ["--text", "cow", "--detector", "moton"], "Did you mean motion"),
+        ("clip.mp4", ["--text", "cow"], "keepsight models download grounding-dino"),
+        ("clip.mp4", ["--text", "cow", "--model", "builtin"], "--detector motion (a fixed camera: whatever moves)"),
+        ("clip.mp4", ["--text", "cow", "--model", "builtin"], "hf auth login"),
+        ("clip.mp4", ["--text", "cow", "--detector", "owlv2"], "keepsight models download owlv2"),
+        ("clip.mp4", ["--text", "cow", "--detector", "sam3"], "gated"),
+        ("clip.mp4", ["--text", "cow", "--model", "sam3"], "gated"),
+        ("clip.mp4", ["--detector", "model"], "no detector 'model'"),
+        ("clip.mp4", [*MOVERS, "--text", "dog"], "cannot tell 2 concepts apart"),
+        ("clip.mp4", [*MOVERS, "--rule", "new_scre=0.5"], "Did you mean 'new_score'"),
+        ("clip.mp4", [*MOVERS, "--rule", "new_score=2"], "new_score must be in [0, 1]"),
+        ("clip.mp4", [*MOVERS, "--rule", "detect_every=2", "--detect-every", "3"], "not both"),
+        ("clip.mp4", [*MOVERS, "--direction", "both"], "forward or backward"),
+        ("clip.mp4", [*MOVERS, "--selection", "group", "--policy", "sam2"], "give one of the two"),
+        ("clip.mp4", [*MOVERS, "--exemplar", "0:1,1,9,9"], "cannot be shown examples"),
+        ("clip.mp4", [*MOVERS, "--exemplar", "-0:1,1,9"], "X1,Y1,X2,Y2"),
+        ("clip.mp4", [*MOVERS, "--exemplar", "0:9,9,1,1"], "X2 > X1"),
+        ("clip.mp4", [*MOVERS, "--exemplar", "0:200,9,210,11"], "outside the 96x72 px frame"),
+        ("clip.mp4", [*MOVERS, "--exemplar", "36:1,1,9,9"], "frames 0 to 35"),
+        ("clip.mp4", ["--exemplar", "0:1,1,9,9"], "Add =CONCEPT"),
+        ("clip.mp4", [*MOVERS, "--point", "40:1,1@3"], "no frame 40"),
+        ("clip.mp4", [*POINT, "--remove", "3"], "--text"),
+        ("clip.mp4", [*POINT, "--detect-every", "3"], "--text"),
+        ("clip.mp4", ["--prompts", "concept.json"], "concept 1: A concept needs a word"),
         ("clip.mp4", [*POINT, "--overwrite", "--resume"], "not both"),
         ("clip.mp4", [*POINT, "--camera", "--stride", "2"], "live source"),
     ],

@@ -70,7 +70,7 @@ def entry(**fields):
         ("{", "not JSON"),
         ("[]", 'expected {"version": 1'),
         ('{"version": 2, "prompts": [{}]}', "version: input should be 1"),
-        ('{"version": 1, "prompts": []}', "prompts: .*at least 1"),
+        ('{"version": 1, "prompts": []}', "neither prompts nor concepts"),
         (entry(object=2, pionts=[[1, 1]]), "entry 2, pionts: this key is not known"),
         (entry(object=2, points=[[1, 1, 2]]), "entry 2, points.0: the third number is 1"),
         (entry(object=2, points=[[1, float("nan")]]), "entry 2, points"),

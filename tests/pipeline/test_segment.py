@@ -142,10 +142,10 @@ def test_a_full_disk_leaves_every_frame_and_says_how_to_go_on(
     job = small_job(studio, tmp_path / "out", stop=12, outputs=Outputs(overlay=False, crops=False, report=False))
     write = Project.write_result
 
-    def full(self: Project, video_id: int, run_id: int, result: object) -> None:
+    def full(self: Project, video_id: int, run_id: int, result: object, **options: object) -> None:
         if result.frame == 9:  # type: ignore[attr-defined]
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(self, video_id, run_id, result)  # type: ignore[arg-type]
+        write(self, video_id, run_id, result, **options)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(Project, "write_result", full)

@@ -299,3 +299,25 @@ def test_the_file_is_plain_sqlite(project):
     assert other.execute("SELECT object_id, area FROM masks ORDER BY object_id").fetchall() == [(1, 20), (2, 20)]
     assert other.execute("PRAGMA application_id").fetchone()[0] == int.from_bytes(b"KEEP", "big")
     other.close()
+
+
+def test_what_a_run_finds_is_called_what_it_is(project):
+    run = project.start_run(1, {})
+    project.add_prompt(1, Prompt(2, 0, points=((5.0, 5.0),), labels=(1,)))
+    project.add_object(1, 3, "Bessie")
+    project.write_result(1, run, frame_result(0, ids=(1, 2, 3, 4)), labels={1: "cow", 2: "cow", 3: "cow"})
+    assert {item.object_id: item.label for item in project.objects(1)} == {1: "cow", 2: "cow", 3: "Bessie", 4: None}
+
+
+def test_results_are_taken_back_with_objects_that_are_nowhere_else(project):
+    run, other = project.start_run(1, {}), project.start_run(1, {})
+    project.add_prompt(1, Prompt(5, 0, points=((5.0, 5.0),), labels=(1,)))
+    project.add_object(1, 6, "named by a person")
+    project.write_result(1, run, frame_result(0, ids=(1, 2, 5)))
+    project.write_result(1, run, frame_result(1, ids=(1, 2, 3, 4, 5)))
+    project.write_result(1, other, frame_result(2, ids=(4,)))
+    project.set_mask(1, 2, 1, rectangle(0, 0, 3, 3))
+    project.forget_results(1, run, {1, 40})
+    assert project.frames_done(1, run) == {0}
+    assert {item.object_id for item in project.result(1, 1).objects} == {2}
+    assert [item.object_id for item in project.objects(1)] == [5, 6, 1, 2, 4]

@@ -73,13 +73,13 @@ def compare(
     from keepsight.cli import show
     from keepsight.pipeline.compare import CompareJob, read_options, read_policies, run_compare
     from keepsight.pipeline.job import SegmentJob, parse_options
-    from keepsight.pipeline.prompts import gather_prompts
+    from keepsight.pipeline.words import gather
 
     names = read_policies(policies)
     job = SegmentJob(
         video=video,
         out=out,
-        prompts=tuple(gather_prompts(point or (), box or (), mask or (), prompts)),
+        prompts=gather(point or (), box or (), mask or (), prompts).prompts,
         model=model,
         device=device,
         dtype=dtype,

@@ -28,8 +28,57 @@ class TravelDirection(StrEnum):
     BOTH = "both"
 
 
+class Selection(StrEnum):
+    GROUP = "group"
+    DECOUPLED = "decoupled"
+
+
 WHAT, HOW, RANGE, WRITE = "What to follow", "How", "Which frames", "What to write"
 
+Texts = Annotated[
+    list[str] | None,
+    typer.Option("--text", metavar="WORDS", rich_help_panel=WHAT, help="Find and follow everything that this names."),
+]
+Exemplars = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exemplar",
+        metavar="[+|-]FRAME:X1,Y1,X2,Y2[=WORDS]",
+        rich_help_panel=WHAT,
+        help="A box that shows what belongs to a --text, or with '-' what does not.",
+    ),
+]
+Detector = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        metavar="NAME",
+        rich_help_panel=WHAT,
+        help="sam3, grounding-dino, owlv2, motion, everything, ... (default: the best one at hand that understands words)",
+    ),
+]
+DetectEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--detect-every", min=1, metavar="N", rich_help_panel=WHAT, help="Look for --text every N frames. (default: 1)"
+    ),
+]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule", metavar="NAME=VALUE", rich_help_panel=WHAT, help="How detections become objects: docs/concepts.md."
+    ),
+]
+Removed = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--remove",
+        min=0,
+        metavar="ID",
+        rich_help_panel=WHAT,
+        help="An object that an earlier run found and that is none.",
+    ),
+]
 Points = Annotated[
     list[str] | None,
     typer.Option(

@@ -13,14 +13,21 @@ from keepsight.cli.options import (
     WHAT,
     WRITE,
     Boxes,
+    DetectEvery,
+    Detector,
     DeviceName,
+    Exemplars,
     Masks,
     ModelName,
     Points,
     Precision,
+    Removed,
+    Rules,
+    Selection,
     Start,
     Stop,
     Stride,
+    Texts,
     TravelDirection,
     ZoomSwitch,
 )
@@ -30,6 +37,7 @@ def segment(
     video: Annotated[
         str, typer.Argument(help="Video file, folder of images, or with --camera an index or stream URL.")
     ],
+    text: Texts = None,
     point: Points = None,
     box: Boxes = None,
     mask: Masks = None,
@@ -41,6 +49,11 @@ def segment(
             help="Prompts file: JSON, or text with a first-frame box x,y,w,h a line.",
         ),
     ] = None,
+    exemplar: Exemplars = None,
+    detector: Detector = None,
+    detect_every: DetectEvery = None,
+    rule: Rules = None,
+    remove: Removed = None,
     model: ModelName = None,
     policy: Annotated[
         str | None, typer.Option("--policy", rich_help_panel=HOW, help="Memory policy. (default: sam2)")
@@ -48,6 +61,14 @@ def segment(
     policy_option: Annotated[
         list[str] | None,
         typer.Option("--policy-option", metavar="NAME=VALUE", rich_help_panel=HOW, help="An option of the policy."),
+    ] = None,
+    selection: Annotated[
+        Selection | None,
+        typer.Option(
+            "--selection",
+            rich_help_panel=HOW,
+            help="Memory of what was found: of all together (SAM 3, policy sam3) or each by itself (SAM3-DMS, policy dms).",
+        ),
     ] = None,
     device: DeviceName = None,
     dtype: Precision = None,
@@ -96,15 +117,24 @@ def segment(
 
     A prompt without @OBJECT starts a new object (a '-' point belongs to the point before it); the same @OBJECT on the same
     frame is one prompt. Example: keepsight segment clip.mp4 --point 0:320,240=cat --box 0:10,20,90,140=dog
+
+    By words: keepsight segment barn.mp4 --text cow --text "person in blue"
     """
     from keepsight.cli import show
     from keepsight.pipeline.job import Outputs, SegmentJob, parse_options, read_mode
-    from keepsight.pipeline.prompts import gather_prompts
+    from keepsight.pipeline.words import gather, read_rules
 
+    asked = gather(point or (), box or (), mask or (), prompts, texts=text or (), exemplars=exemplar or ())
     job = SegmentJob(
         video=video,
         out=out,
-        prompts=tuple(gather_prompts(point or (), box or (), mask or (), prompts)),
+        prompts=asked.prompts,
+        dealt=asked.dealt,
+        concepts=asked.concepts,
+        detector=detector,
+        selection=selection,
+        rules=read_rules(rule or (), detect_every),
+        removed=tuple(remove or ()),
         model=model,
         policy=policy,
         policy_options=parse_options("--policy-option", policy_option) if policy_option else None,

@@ -3,7 +3,7 @@
 from keepsight.formats.boxes import load_box_prompts, read_box_track
 from keepsight.formats.davis import DavisExport, export_davis, read_davis
 from keepsight.formats.labels import read_labels, write_labels
-from keepsight.formats.prompts import load_prompts, save_prompts
+from keepsight.formats.prompts import load_prompts, load_request, save_prompts
 from keepsight.formats.ytvis import YtvisTrack, export_ytvis, read_ytvis
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "export_ytvis",
     "load_box_prompts",
     "load_prompts",
+    "load_request",
     "read_box_track",
     "read_davis",
     "read_labels",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from pydantic_core import PydanticCustomError
 
-from keepsight.core import InputError, Mask, Prompt
+from keepsight.core import Concept, Exemplar, InputError, Mask, Prompt
 from keepsight.formats.boxes import load_box_prompts, read_text
 from keepsight.formats.labels import read_labels
 from keepsight.store.files import replacing_file
@@ -50,22 +50,50 @@ class PromptEntry(_Strict):
     mask: str | RunLengths | None = None
 
 
+class ExemplarEntry(_Strict):
+    """A box that shows what belongs to a concept, or what does not."""
+
+    frame: Annotated[int, Field(ge=0)] = 0
+    box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    positive: bool = True
+
+
+class ConceptEntry(_Strict):
+    """One concept of the file."""
+
+    text: str
+    exemplars: list[ExemplarEntry] = Field(default_factory=list)
+
+
 class PromptFile(_Strict):
     """The whole file."""
 
     version: Literal[1]
-    prompts: Annotated[list[PromptEntry], Field(min_length=1)]
+    prompts: list[PromptEntry] = Field(default_factory=list)
+    concepts: list[ConceptEntry] = Field(default_factory=list)
 
 
 def load_prompts(path: str | os.PathLike[str]) -> list[Prompt]:
     """Reads a prompt file of either kind; JSON is known by its first character.
 
     Raises:
-        InputError: unreadable or wrong; the message names the entry and the field.
+        InputError: unreadable or wrong, or without a prompt; the message names the entry and the field.
+    """
+    prompts, _ = load_request(path)
+    if not prompts:
+        raise InputError(f"{path} holds no prompts.")
+    return prompts
+
+
+def load_request(path: str | os.PathLike[str]) -> tuple[list[Prompt], list[Concept]]:
+    """Reads the prompts and the concepts of a prompt file.
+
+    Raises:
+        InputError: see :func:`load_prompts`; nothing at all in the file.
     """
     text = read_text(path)
     if text.lstrip()[:1] not in ("{", "["):
-        return load_box_prompts(path)
+        return load_box_prompts(path), []
     file = Path(path)
     try:
         parsed = PromptFile.model_validate(json.loads(text))
@@ -79,7 +107,16 @@ def load_prompts(path: str | os.PathLike[str]) -> list[Prompt]:
             prompts += _to_prompts(entry, file.parent)
         except InputError as error:
             raise InputError(f"{file}, entry {number}: {error}") from error
-    return prompts
+    concepts: list[Concept] = []
+    for number, item in enumerate(parsed.concepts, start=1):
+        try:
+            shown = tuple(Exemplar(one.frame, one.box, one.positive) for one in item.exemplars)
+            concepts.append(Concept(number, item.text, shown))
+        except InputError as error:
+            raise InputError(f"{file}, concept {number}: {error}") from error
+    if not prompts and not concepts:
+        raise InputError(f"{file} holds neither prompts nor concepts.")
+    return prompts, concepts
 
 
 def save_prompts(path: str | os.PathLike[str], prompts: Iterable[Prompt]) -> None:
@@ -150,9 +187,10 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "model_type" and not where:
         return 'expected {"version": 1, "prompts": [...]}.'
     parts = []
-    if where[:1] == ["prompts"] and len(where) > 1 and isinstance(where[1], int):
-        parts.append(f"entry {where[1] + 1}")
-        where = where[2:]
+    for listed, called in (("prompts", "entry"), ("concepts", "concept"), ("exemplars", "exemplar")):
+        if where[:1] == [listed] and len(where) > 1 and isinstance(where[1], int):
+            parts.append(f"{called} {where[1] + 1}")
+            where = where[2:]
     if where:
         parts.append(".".join(str(step) for step in where if not str(step).startswith(("tuple", "function"))))
     message = "this key is not known" if first["type"] == "extra_forbidden" else first["msg"]

@@ -35,7 +35,7 @@ from keepsight.pipeline.comparison import (
 from keepsight.pipeline.job import Progress, ProgressCallback, SegmentJob
 from keepsight.pipeline.prompts import check_prompts
 from keepsight.pipeline.run import load_tracker
-from keepsight.pipeline.segment import count_visits
+from keepsight.pipeline.segment import visits_of
 from keepsight.pipeline.settings import Settings, settings_of
 from keepsight.pipeline.stopping import StopRequest
 from keepsight.video import open_video
@@ -204,7 +204,7 @@ class _Run:
                 raise InputError(f"{job.video} is a stream without an end; policies are compared on files and folders.")
             settings = settings_of(replace(job, policy=None, policy_options=None, direction="forward"))
             check_prompts(settings.prompts, video.height, video.width, video.frame_count)
-            total = count_visits(settings, video.frame_count)
+            total = len(visits_of(settings, video.frame_count))
             truth = None if wanted.truth is None else self._read_truth(wanted.truth, video, settings)
             tracker, settings = load_tracker(settings, {}, self._tell)
             return self._compare(video, tracker, factories, settings, truth, total)

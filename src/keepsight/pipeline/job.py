@@ -10,11 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from keepsight.core import InputError, Prompt
+from keepsight.core import Concept, InputError, Prompt
 
 PROJECT_NAME = "project.keepsight"
 #: Stages that every followed frame goes through.
-TRACKING_STAGES = ("decode", "encode", "track", "store", "checkpoints")
+TRACKING_STAGES = ("decode", "encode", "detect", "track", "store", "checkpoints")
 
 
 class Mode(StrEnum):
@@ -50,7 +50,13 @@ class SegmentJob:
     Attributes:
         video: file, folder of images; for a live job a camera index or stream URL.
         out: output folder; default ``out/NAME``.
-        prompts: what to follow.
+        prompts: what to follow; beside concepts: what refines, or adds to, what is found.
+        dealt: object ids among those of the prompts that nobody chose: objects of their own, whatever is found.
+        concepts: what to find.
+        detector: that finds them; ``None``: the best one at hand.
+        selection: of the memory of what was found, ``"group"`` or ``"decoupled"``; another way to say the policy.
+        rules: fields of :class:`keepsight.concepts.ConceptRules` by name.
+        removed: ids of found objects that are none.
         model, policy, policy_options, device, dtype, zoom: as for ``keepsight.load``.
         start, stop, stride, direction: as for ``Session.propagate``. For a live job only ``stop`` counts: the number of frames.
         mode: what to do about earlier results.
@@ -64,6 +70,12 @@ class SegmentJob:
     video: str | Path
     out: Path | None = None
     prompts: tuple[Prompt, ...] = ()
+    dealt: frozenset[int] = frozenset()
+    concepts: tuple[Concept, ...] = ()
+    detector: str | None = None
+    selection: str | None = None
+    rules: dict[str, Any] | None = None
+    removed: tuple[int, ...] = ()
     model: str | None = None
     policy: str | None = None
     policy_options: dict[str, Any] | None = None
@@ -124,6 +136,8 @@ class SegmentOutcome:
         files: (what, where) of everything written.
         notes: lines a person should read: warnings, what was reused.
         resume: command that goes on, when there is something to go on with.
+        detector: what has found the objects, in a line.
+        found: number of objects by concept.
     """
 
     out: Path
@@ -135,6 +149,8 @@ class SegmentOutcome:
     files: list[tuple[str, Path]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     resume: str | None = None
+    detector: str | None = None
+    found: dict[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -143,7 +159,7 @@ class SegmentOutcome:
 
     def summary(self) -> str:
         """What happened, in one or two lines."""
-        objects = f"{self.objects} object{'' if self.objects == 1 else 's'}"
+        objects = _objects(self.objects)
         tracking_s = sum(self.times_s.get(stage, 0.0) for stage in TRACKING_STAGES)
         if self.tracked:
             before = f" ({self.frames - self.tracked} of them earlier)" if self.frames > self.tracked else ""
@@ -158,7 +174,16 @@ class SegmentOutcome:
             line = f"Stopped. {line} Everything so far is kept."
             if self.resume is not None:
                 line += f" Go on with:\n  {self.resume}"
-        return line
+        return "\n".join([*self.findings(), line])
+
+    def findings(self) -> list[str]:
+        """What was looked for, by what, and how much of it there is."""
+        counts = [f"'{text}': {_objects(count) if count else 'nothing found'}" for text, count in self.found.items()]
+        return [*([self.detector] if self.detector else []), *([f"{', '.join(counts)}."] if counts else [])]
+
+
+def _objects(count: int) -> str:
+    return f"{count} object{'' if count == 1 else 's'}"
 
 
 def parse_options(option: str, items: Sequence[str]) -> dict[str, Any]:

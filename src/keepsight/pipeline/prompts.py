@@ -59,6 +59,18 @@ def parse_prompts(
     Raises:
         InputError: anything malformed or contradictory, with the option quoted.
     """
+    return deal_prompts(points, boxes, masks, known=known, read_mask=read_mask)[0]
+
+
+def deal_prompts(
+    points: Sequence[str] = (),
+    boxes: Sequence[str] = (),
+    masks: Sequence[str] = (),
+    *,
+    known: Sequence[Prompt] = (),
+    read_mask: MaskReader | None = None,
+) -> tuple[list[Prompt], frozenset[int]]:
+    """:func:`parse_prompts`, and the object ids that were dealt because nobody chose one."""
     spoken_points = [_split("--point", text) for text in points]
     spoken_boxes = [_split("--box", text) for text in boxes]
     found = list(known)
@@ -68,6 +80,7 @@ def parse_prompts(
     taken = {prompt.object_id for prompt in found}
     taken |= {item.object_id for item in spoken_points + spoken_boxes if item.object_id is not None}
     free = (number for number in range(1, 1 << 31) if number not in taken)
+    chosen = frozenset(taken)
 
     previous: int | None = None
     for item in spoken_points:
@@ -87,19 +100,8 @@ def parse_prompts(
         box = _numbers("--box", item, 4, "FRAME:X1,Y1,X2,Y2")
         object_id = next(free) if item.object_id is None else item.object_id
         found.append(Prompt(object_id, item.frame, box=(box[0], box[1], box[2], box[3]), label=item.label))
-    return merge_prompts(found)
-
-
-def gather_prompts(
-    points: Sequence[str] = (), boxes: Sequence[str] = (), masks: Sequence[str] = (), file: Path | None = None
-) -> list[Prompt]:
-    """Prompt options and a prompts file together; see :func:`parse_prompts`."""
-    known: Sequence[Prompt] = ()
-    if file is not None:
-        from keepsight.formats import load_prompts
-
-        known = load_prompts(file)
-    return parse_prompts(points, boxes, masks, known=known)
+    merged = merge_prompts(found)
+    return merged, frozenset(prompt.object_id for prompt in merged) - chosen
 
 
 def merge_prompts(prompts: Iterable[Prompt]) -> list[Prompt]:
@@ -129,7 +131,7 @@ def check_prompts(prompts: Sequence[Prompt], height: int, width: int, frame_coun
     """Raises :class:`InputError` for no prompts at all, or one that lies outside the frame or the video."""
     if not prompts:
         raise InputError(
-            "Nothing to follow: say what with --point FRAME:X,Y, --box FRAME:X1,Y1,X2,Y2, --mask FRAME:FILE.png "
+            "Nothing to follow: say what with --text WORD, --point FRAME:X,Y, --box FRAME:X1,Y1,X2,Y2, --mask FRAME:FILE.png "
             "or --prompts FILE."
         )
     for prompt in prompts:

@@ -17,17 +17,24 @@ from typing import TYPE_CHECKING, Any
 from keepsight.core import Cancelled, Direction, FrameResult, InputError, KeepsightError, Source, StoreError
 from keepsight.models.registry import local_dir, resolve
 from keepsight.pipeline.checkpoints import Cadence, pack, unpack
+from keepsight.pipeline.finding import (
+    check_asked,
+    count_found,
+    detector_line,
+    open_session,
+    remarks_of,
+    settle_finding,
+)
 from keepsight.pipeline.folder import add_video, check_folder, create_project
 from keepsight.pipeline.job import Mode, Progress, ProgressCallback, SegmentJob, SegmentOutcome
 from keepsight.pipeline.outputs import crop_style, remove_outputs, write_outputs
-from keepsight.pipeline.prompts import check_prompts
 from keepsight.pipeline.run import facts_of, load_tracker
 from keepsight.pipeline.settings import Settings, check_same, settings_of, weights_fingerprint
 from keepsight.pipeline.stopping import StopRequest
 from keepsight.pipeline.timing import StageClock
 from keepsight.pipeline.trouble import as_keepsight_errors
 from keepsight.store import Project, StoredRun
-from keepsight.tracking.plan import plan_visits
+from keepsight.tracking.plan import Visit, plan_visits
 from keepsight.video import open_video
 
 if TYPE_CHECKING:
@@ -62,12 +69,16 @@ def run_segment(job: SegmentJob, progress: ProgressCallback | None = None) -> Se
 
 @dataclass(frozen=True)
 class _Work:
-    """A session ready to go: ``done`` of ``total`` frames were followed before."""
+    """A session ready to go along ``visits``, of which ``done`` were followed before."""
 
     session: Session
     settings: Settings
-    total: int
+    visits: list[Visit]
     done: int = 0
+
+    @property
+    def total(self) -> int:
+        return len(self.visits)
 
     def results(self, on_stage: Callable[[str], None]) -> Generator[FrameResult]:
         """The frames that are left."""
@@ -110,24 +121,21 @@ class _Segmentation:
 
     def _from_the_start(self, video: VideoSource, frame_count: int) -> SegmentOutcome:
         settings = settings_of(self.job)
-        if not settings.prompts and self.job.mode == Mode.RESUME:
+        if not (settings.prompts or settings.concepts or settings.detector) and self.job.mode == Mode.RESUME:
             raise InputError(
-                f"There is no run to resume in {self.job.folder}; say what to follow with --point, --box, --mask or "
+                f"There is no run to resume in {self.job.folder}; say what to follow with --text, --point, --box, --mask or "
                 "--prompts to begin one."
             )
-        check_prompts(settings.prompts, video.height, video.width, frame_count)
-        total = count_visits(settings, frame_count)
-        first = min(prompt.frame for prompt in settings.prompts)
-        if settings.direction == "forward" and settings.start is not None and settings.start < first:
-            self.notes.append(
-                f"Nothing is followed before the first prompt on frame {first}; --direction both follows it there too."
-            )
+        settings = settle_finding(settings)
+        check_asked(settings, video.height, video.width, frame_count)
+        visits = visits_of(settings, frame_count)
+        self._say_what_is_left_out(settings)
         tracker, settings = load_tracker(settings, self.times_s, self._tell)
         with self._timed("prompts"):
-            session = tracker.open(video)
-            for prompt in settings.prompts:
+            session, prompts = open_session(tracker, video, settings, {visit.frame for visit in visits})
+            for prompt in prompts:
                 session.add_prompt(prompt)
-        work = _Work(session, settings, total)
+        work = _Work(session, settings, visits)
         with create_project(self.job) as project:
             with project.transaction():
                 video_id = add_video(project, video)
@@ -135,32 +143,49 @@ class _Segmentation:
                     project.add_prompt(video_id, prompt)
                 run_id = project.start_run(video_id, settings.to_json())
             state = self._track(project, video_id, run_id, work)
-            return self._conclude(project, video, video_id, run_id, state)
+            return self._conclude(project, video, video_id, run_id, settings, state)
+
+    def _say_what_is_left_out(self, settings: Settings) -> None:
+        if settings.concepts:
+            if settings.dealt:
+                highest = max(settings.dealt)
+                self.notes.append(
+                    f"What was pointed at without @OBJECT has ids up to {highest}; what is found is counted on from there."
+                )
+            return
+        first = min(prompt.frame for prompt in settings.prompts)
+        if settings.direction == "forward" and settings.start is not None and settings.start < first:
+            self.notes.append(
+                f"Nothing is followed before the first prompt on frame {first}; --direction both follows it there too."
+            )
 
     def _resume(self, video: VideoSource, frame_count: int, project: Project) -> SegmentOutcome:
         video_id, run = self._run_to_resume(project, video)
         earlier = Settings.from_json(run.settings, [item.prompt for item in project.prompts(video_id)])
-        settings = settings_of(self.job, earlier)
+        settings = settle_finding(settings_of(self.job, earlier))
         weights = weights_fingerprint(local_dir(resolve(settings.model)))
         check_same(earlier, replace(settings, weights=weights), self.job.folder)
         state = run.state
         if state == "finished":
             self.notes.append("The run is finished already; only outputs that are missing are made.")
         else:
-            total = count_visits(settings, frame_count)
+            visits = visits_of(settings, frame_count)
             tracker, _ = load_tracker(settings, self.times_s, self._tell)
             saved, done = project.latest_checkpoint(run.id), 0
             with self._timed("prompts"):
-                session = tracker.open(video)
+                session, prompts = open_session(tracker, video, settings, {visit.frame for visit in visits})
                 if saved is None:
-                    for prompt in settings.prompts:
+                    for prompt in prompts:
                         session.add_prompt(prompt)
                 else:
                     done, engine_state = unpack(saved[1])
                     session.load_state(engine_state)
             project.resume_run(run.id)
-            state = self._track(project, video_id, run.id, _Work(session, settings, total, done))
-        return self._conclude(project, video, video_id, run.id, state, run.facts)
+            if settings.concepts:
+                # What was on trial when the run was stopped may be found to be none now.
+                project.forget_results(video_id, run.id, {visit.frame for visit in visits[done:]})
+            state = self._track(project, video_id, run.id, _Work(session, settings, visits, done))
+        return self._conclude(project, video, video_id, run.id, settings, state, run.facts)
 
     def _earlier_project(self) -> Project | None:
         if self.job.mode != Mode.RESUME or not self.job.project_path.exists():
@@ -216,8 +241,7 @@ class _Segmentation:
         with clock, contextlib.closing(work.results(clock.enter)) as results:
             for result in results:
                 clock.enter("store")
-                project.write_result(video_id, run_id, result)
-                self.tracked += 1
+                self._store(project, video_id, run_id, work, result)
                 done = work.done + self.tracked
                 self._tell("track", done, work.total)
                 if stop.asked or cadence.due():
@@ -226,11 +250,22 @@ class _Segmentation:
                     project.save_checkpoint(run_id, result.frame, pack(done, work.session.save_state()))
                     cadence.saved(time.perf_counter() - begin)
                 if stop.asked and done < work.total:
-                    return
+                    # What is still on trial is shown as it is now; a resumed run goes on from before it.
+                    work.session.cancel()
+                    for held in results if work.settings.concepts else ():
+                        self._store(project, video_id, run_id, work, held)
+                    break
                 clock.enter("track")
+        self.notes += [line for line in remarks_of(work.session) if line not in self.notes]
+        if work.done + self.tracked < work.total:
+            return
         # A kill among these is made good by the next resume: the checkpoint before them gives the same ones again.
         for result in work.session.finalize():
             project.write_result(video_id, run_id, _marked_revised(result))
+
+    def _store(self, project: Project, video_id: int, run_id: int, work: _Work, result: FrameResult) -> None:
+        project.write_result(video_id, run_id, result, labels=work.session.labels)
+        self.tracked += 1
 
     def _conclude(
         self,
@@ -238,6 +273,7 @@ class _Segmentation:
         video: VideoSource,
         video_id: int,
         run_id: int,
+        settings: Settings,
         state: str,
         earlier_facts: dict[str, Any] | None = None,
     ) -> SegmentOutcome:
@@ -267,6 +303,8 @@ class _Segmentation:
             files=made,
             notes=self.notes,
             resume=self.job.resume_line() if state == "cancelled" else None,
+            detector=detector_line(settings, by_default=self.job.detector is None),
+            found=count_found(project, video_id, settings.concepts),
         )
 
     # ---- book-keeping ----
@@ -283,8 +321,8 @@ def _marked_revised(result: FrameResult) -> FrameResult:
     return replace(result, objects=tuple(replace(item, source=Source.REVISED) for item in result.objects))
 
 
-def count_visits(settings: Settings, frame_count: int) -> int:
-    """How many frames a run will visit, for the progress bar and to refuse a range in which there is nothing to do.
+def visits_of(settings: Settings, frame_count: int) -> list[Visit]:
+    """The frames that a run will visit, for the progress bar and to refuse a range in which there is nothing to do.
 
     Raises:
         InputError: no frame at all.
@@ -293,6 +331,8 @@ def count_visits(settings: Settings, frame_count: int) -> int:
     for prompt in settings.prompts:
         frames.setdefault(prompt.object_id, []).append(prompt.frame)
     spans = [(min(of_object), max(of_object)) for of_object in frames.values()]
+    if settings.concepts:
+        spans = [(0, frame_count - 1)]
     prompted = sorted({prompt.frame for prompt in settings.prompts})
     direction = Direction(settings.direction)
     visits = plan_visits(frame_count, spans, prompted, settings.start, settings.stop, settings.stride, direction)
@@ -301,4 +341,4 @@ def count_visits(settings: Settings, frame_count: int) -> int:
             f"There is nothing to follow {direction} between --start and --stop: the first prompt is on frame {prompted[0]}, "
             f"the last on frame {prompted[-1]}. Widen the range, or choose another --direction."
         )
-    return len(visits)
+    return visits

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from keepsight.core import InputError, Prompt
+from keepsight.core import Concept, Exemplar, InputError, Prompt
 from keepsight.models.registry import resolve
 from keepsight.pipeline.job import SegmentJob
 
@@ -34,11 +34,22 @@ class Settings:
     stride: int = 1
     direction: str = "forward"
     prompts: tuple[Prompt, ...] = ()
+    dealt: tuple[int, ...] = ()
+    concepts: tuple[Concept, ...] = ()
+    detector: str | None = None
+    rules: dict[str, Any] = field(default_factory=dict)
+    removed: tuple[int, ...] = ()
     weights: str = ""
+    detector_weights: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the project; the prompts, which have their own table there, only as a description."""
-        return asdict(replace(self, prompts=())) | {"prompts": describe_prompts(self.prompts)}
+        plain = asdict(replace(self, prompts=(), concepts=()))
+        shown = {
+            concept.text: [[item.frame, list(item.box), item.positive] for item in concept.exemplars]
+            for concept in self.concepts
+        }
+        return plain | {"prompts": describe_prompts(self.prompts) if self.prompts else "", "concepts": shown}
 
     @classmethod
     def from_json(cls, values: dict[str, Any], prompts: Sequence[Prompt]) -> Settings:
@@ -47,30 +58,67 @@ class Settings:
         Raises:
             InputError: the project's prompts are no longer those of the run.
         """
-        if values.get("prompts") != describe_prompts(prompts):
+        if values.get("prompts") != (describe_prompts(prompts) if prompts else ""):
             raise InputError(
                 "The prompts in the project have been changed since the run began, so it cannot be resumed; start anew."
             )
         known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known} | {"prompts": tuple(prompts)})
+        kept = {key: value for key, value in values.items() if key in known} | {"prompts": tuple(prompts)}
+        for name in ("dealt", "removed"):
+            kept[name] = tuple(kept.get(name, ()))
+        kept["concepts"] = tuple(
+            Concept(number, text, tuple(Exemplar(frame, (*box,), positive) for frame, box, positive in shown))
+            for number, (text, shown) in enumerate(kept.get("concepts", {}).items(), start=1)
+        )
+        return cls(**kept)
 
 
-_GIVEN = ("model", "policy", "policy_options", "device", "dtype", "zoom", "start", "stop", "stride", "direction")
+_GIVEN = (
+    *("model", "policy", "policy_options", "device", "dtype", "zoom", "start", "stop", "stride", "direction"),
+    *("detector", "rules"),
+)
 
 
 def settings_of(job: SegmentJob, earlier: Settings | None = None) -> Settings:
-    """A job's settings: what it says, else what the earlier run had, else the defaults."""
-    values = asdict(earlier) if earlier is not None else {}
+    """A job's settings: what it says, else what the earlier run had, else the defaults.
+
+    Raises:
+        InputError: a policy and a selection that contradict each other.
+        ModelError: there is no such model.
+    """
+    values = {} if earlier is None else {item.name: getattr(earlier, item.name) for item in fields(earlier)}
     values |= {name: getattr(job, name) for name in _GIVEN if getattr(job, name) is not None}
-    values["prompts"] = job.prompts or (earlier.prompts if earlier is not None else ())
+    if job.prompts or earlier is None:
+        values |= {"prompts": job.prompts, "dealt": tuple(sorted(job.dealt))}
+    values["concepts"] = job.concepts or values.get("concepts", ())
+    values["removed"] = job.removed or values.get("removed", ())
     values["model"] = canonical_model(values.get("model", Settings.model))
     values["direction"] = str(values.get("direction", "forward"))
+    values["policy"] = _policy(job, values)
     for name in ("device", "dtype"):
         # "auto" is not a demand: the run that is resumed has settled what it came to.
         if earlier is not None and getattr(job, name) in (None, "auto"):
             values[name] = getattr(earlier, name)
         values[name] = str(values.get(name, "auto"))
     return Settings(**values)
+
+
+def _policy(job: SegmentJob, values: dict[str, Any]) -> str:
+    """The policy as it was said, in one way or the other; else SAM 3's own for what SAM 3 found."""
+    if job.selection is not None:
+        from keepsight.concepts import SELECTIONS
+
+        if job.selection not in SELECTIONS:
+            raise InputError(f"--selection is {' or '.join(SELECTIONS)}, not '{job.selection}'.")
+        if job.policy not in (None, SELECTIONS[job.selection]):
+            raise InputError(
+                f"--selection {job.selection} is the policy {SELECTIONS[job.selection]}, but --policy says {job.policy}; "
+                "give one of the two."
+            )
+        return SELECTIONS[job.selection]
+    if "policy" in values:
+        return str(values["policy"])
+    return "sam3" if values["concepts"] and resolve(values["model"]).family == "sam3" else Settings.policy
 
 
 def canonical_model(name: str | Path) -> str:
@@ -94,10 +142,14 @@ def check_same(earlier: Settings, wanted: Settings, where: Path) -> None:
         before, now = getattr(earlier, item.name), getattr(wanted, item.name)
         if before == now:
             continue
-        if item.name == "prompts":
-            differing.append("the prompts")
+        if item.name in ("prompts", "dealt"):
+            differing += ["the prompts"] * ("the prompts" not in differing)
+        elif item.name == "concepts":
+            differing.append(f"what to find ({_texts(before)} then, {_texts(now)} now)")
         elif item.name == "weights":
             differing.append("the model's weights (the file has changed)")
+        elif item.name == "detector_weights":
+            differing.append("the detector's weights (the file has changed)")
         else:
             differing.append(f"{item.name} ({_said(before)} then, {_said(now)} now)")
     if differing:
@@ -105,6 +157,11 @@ def check_same(earlier: Settings, wanted: Settings, where: Path) -> None:
             f"The run in {where} cannot be resumed with other settings: {', '.join(differing)}. "
             "Leave them out to keep its own, or start anew with --overwrite or another --out."
         )
+
+
+def _texts(concepts: Sequence[Concept]) -> str:
+    shown = [f"'{item.text}'{' with exemplars' if item.exemplars else ''}" for item in concepts]
+    return ", ".join(shown) or "nothing"
 
 
 def _said(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from keepsight.core import FrameResult, Mask, Source, StoreError, TrackedObject
@@ -64,9 +64,22 @@ class Frames:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def write(self, video: StoredVideo, run_id: int, result: FrameResult, *, keep_edited: bool) -> None:
+    def write(
+        self,
+        video: StoredVideo,
+        run_id: int,
+        result: FrameResult,
+        *,
+        labels: Mapping[int, str] | None = None,
+        keep_edited: bool,
+    ) -> None:
         """One frame, one transaction; objects that are not in ``result`` keep the rows they have."""
-        rows = [mask_row(video, result.frame, item, run_id) | {"keep_edited": keep_edited} for item in result.objects]
+        names = labels or {}
+        rows = [
+            mask_row(video, result.frame, item, run_id)
+            | {"keep_edited": keep_edited, "label": names.get(item.object_id)}
+            for item in result.objects
+        ]
         with self._db.transaction(f"frame {result.frame} was written"):
             connection = self._db.connection
             connection.execute(
@@ -76,11 +89,33 @@ class Frames:
             )
             # An object that a tracker reports exists, whether or not somebody announced it (a detector's finds are not).
             connection.executemany(
-                "INSERT OR IGNORE INTO objects (video_id, object_id, position) VALUES (:video_id, :object_id, "
-                "(SELECT COALESCE(MAX(position), 0) + 1 FROM objects WHERE video_id = :video_id))",
+                "INSERT INTO objects (video_id, object_id, position, label) VALUES (:video_id, :object_id, "
+                "(SELECT COALESCE(MAX(position), 0) + 1 FROM objects WHERE video_id = :video_id), :label) "
+                "ON CONFLICT (video_id, object_id) DO UPDATE SET label = COALESCE(label, excluded.label)",
                 rows,
             )
             connection.executemany(_UPSERT, rows)
+
+    def forget(self, video: StoredVideo, run_id: int, frames: Collection[int]) -> None:
+        """Takes back what a run wrote on frames, and objects that were nowhere else; what a person drew or said stays."""
+        with self._db.transaction("results were taken back"):
+            connection = self._db.connection
+            keys = [(video.id, run_id, frame) for frame in frames]
+            ours = "video_id = ? AND run_id = ? AND frame = ?"
+            shown = {
+                (video.id, row["object_id"])
+                for key in keys
+                for row in connection.execute(f"SELECT object_id FROM masks WHERE {ours}", key)
+            }
+            connection.executemany(f"DELETE FROM frames WHERE {ours}", keys)
+            connection.executemany(f"DELETE FROM masks WHERE {ours} AND source != 'edited'", keys)
+            connection.executemany(
+                "DELETE FROM objects WHERE video_id = ? AND object_id = ? AND NOT removed AND NOT EXISTS "
+                "(SELECT 1 FROM masks m WHERE m.video_id = objects.video_id AND m.object_id = objects.object_id) "
+                "AND NOT EXISTS (SELECT 1 FROM prompts p WHERE p.video_id = objects.video_id "
+                "AND p.object_id = objects.object_id)",
+                sorted(shown),
+            )
 
     def read(self, video: StoredVideo, start: int, stop: int) -> Iterator[FrameResult]:
         """Results of ``start <= frame < stop`` in order of frames, a page at a time.

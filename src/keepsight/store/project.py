@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -309,16 +309,32 @@ class Project:
 
     # ---- results ----
 
-    def write_result(self, video_id: int, run_id: int, result: FrameResult, *, keep_edited: bool = True) -> None:
+    def write_result(
+        self,
+        video_id: int,
+        run_id: int,
+        result: FrameResult,
+        *,
+        labels: Mapping[int, str] | None = None,
+        keep_edited: bool = True,
+    ) -> None:
         """Stores one frame in one transaction; a second write of the frame replaces the first.
 
         A frame without objects is stored too: "nothing there" is an answer. Objects that are not in ``result`` keep their
         masks; an object that was never added is added. Not part of the undo log.
 
         Args:
+            labels: names by object id, for objects that have none yet (a detector's finds are called what they are).
             keep_edited: masks that a person drew (:meth:`set_mask`) are left alone.
         """
-        self._frames.write(self.video(video_id), run_id, result, keep_edited=keep_edited)
+        self._frames.write(self.video(video_id), run_id, result, labels=labels, keep_edited=keep_edited)
+
+    def forget_results(self, video_id: int, run_id: int, frames: Collection[int]) -> None:
+        """Takes back what a run wrote on some frames, with objects that are nowhere else then; not part of the undo log.
+
+        What a person drew there stays, and so does an object that a person pointed at.
+        """
+        self._frames.forget(self.video(video_id), run_id, frames)
 
     def result(self, video_id: int, frame: int) -> FrameResult | None:
         """One frame; ``None`` when neither a run nor a person has been there."""

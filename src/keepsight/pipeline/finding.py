@@ -1,0 +1,148 @@
+"""What a run that finds its objects has beside one that is told them: a detector, concepts, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from keepsight.core import Concept, InputError, Prompt
+from keepsight.models.registry import local_dir, resolve
+from keepsight.pipeline.prompts import check_prompts
+from keepsight.pipeline.settings import Settings, weights_fingerprint
+from keepsight.pipeline.words import check_concepts
+from keepsight.store import Project
+
+if TYPE_CHECKING:
+    from keepsight.concepts import ConceptSession, ConceptStream, Detector
+    from keepsight.tracking import Session, Tracker
+    from keepsight.video import VideoSource
+
+ANYTHING = "thing"
+"""What is found is called, when nobody said what to call it."""
+
+
+def check_asked(settings: Settings, height: int, width: int, frame_count: int | None) -> None:
+    """Refuses what does not fit the video, or nothing to follow at all.
+
+    Raises:
+        InputError: which it is.
+    """
+    if settings.prompts or not settings.concepts:
+        check_prompts(settings.prompts, height, width, frame_count)
+    check_concepts(settings.concepts, height, width, frame_count)
+
+
+def settle_finding(settings: Settings) -> Settings:
+    """The settings with the detector that is used, before anything is loaded.
+
+    A detector that needs no word is content without one.
+
+    Raises:
+        InputError: no such detector, rules that are refused, or options that belong to concepts without any.
+        ModelError: no detector at hand that could be used; the ways on.
+    """
+    finds = settings.concepts or settings.detector
+    if not finds:
+        if settings.rules or settings.removed:
+            raise InputError(
+                "--rule, --detect-every and --remove are about what is found; say what to find with --text."
+            )
+        return settings
+    from keepsight.concepts import ConceptRules, choosing
+
+    if settings.direction == "both":
+        raise InputError("With --text the direction is forward or backward, one at a time.")
+    ConceptRules.of(settings.rules)
+    name = choosing.choose(settings.detector, settings.model)
+    entry = next((item for item in choosing.ENTRIES if item.name == name), None)
+    wordless = entry is not None and not entry.understands_words
+    concepts = settings.concepts
+    if not concepts:
+        if not wordless:
+            raise InputError(f"--detector {name} finds what words name; say what with --text.")
+        concepts = (Concept(1, ANYTHING),)
+    if wordless and len(concepts) > 1:
+        raise InputError(
+            f"The detector '{name}' does not understand words and cannot tell {len(concepts)} concepts apart; "
+            "give one --text, or use a detector that does, such as grounding-dino."
+        )
+    model = name if entry is None else entry.model
+    weights = "" if model is None else weights_fingerprint(local_dir(resolve(model)))
+    return replace(settings, concepts=concepts, detector=name, detector_weights=weights)
+
+
+def open_session(
+    tracker: Tracker, video: VideoSource, settings: Settings, visited: Collection[int]
+) -> tuple[Session, list[Prompt]]:
+    """The session of a run, and the prompts to begin it with.
+
+    Beside concepts these are the objects that nobody gave a number, and what was said about frames that are not visited. All
+    else is said when the run gets there, because it may be about an object that was found.
+
+    Args:
+        visited: frames of the run.
+    """
+    if not settings.concepts:
+        return tracker.open(video), list(settings.prompts)
+    from keepsight.concepts import ConceptRules, CorrectedSession
+
+    later = [item for item in settings.prompts if item.frame in visited and item.object_id not in settings.dealt]
+    first = [item for item in settings.prompts if item not in later]
+    session = CorrectedSession(
+        tracker,
+        video,
+        settings.concepts,
+        load_detector(tracker, settings),
+        ConceptRules.of(settings.rules),
+        corrections=later,
+        removed=settings.removed,
+    )
+    # Ids are given out upwards.
+    return session, sorted(first, key=lambda item: (item.object_id, item.frame))
+
+
+def load_detector(tracker: Tracker, settings: Settings) -> Detector:
+    """The detector of settled settings."""
+    from keepsight.concepts import choosing
+
+    return choosing.pick(settings.detector, tracker, model=settings.model)
+
+
+def detector_line(settings: Settings, *, by_default: bool) -> str | None:
+    """What finds the objects of a run, in a line."""
+    if settings.detector is None:
+        return None
+    from keepsight.concepts import choosing
+
+    entry = next((item for item in choosing.ENTRIES if item.name == settings.detector), None)
+    if entry is None or entry.understands_words:
+        return f"Detector: {settings.detector}{', the best one at hand' if by_default else ''}."
+    return f"Detector: {entry.name}, which finds {entry.finds}; '{settings.concepts[0].text}' only labels it."
+
+
+def count_found(project: Project, video_id: int, concepts: Sequence[Concept]) -> dict[str, int]:
+    """Objects of each concept that the project shows, by text."""
+    labels = [(item.label or "").casefold() for item in project.objects(video_id)]
+    return {concept.text: labels.count(concept.text.casefold()) for concept in concepts}
+
+
+def remarks_of(session: Session | ConceptSession | ConceptStream) -> list[str]:
+    """What a person should know about how things were found."""
+    dropped: dict[str, int] = getattr(session, "dropped", {})
+    lines = list(getattr(session, "remarks", ()))
+    if dropped:
+        reasons = ", ".join(f"{count} {_REASONS.get(reason, reason)}" for reason, count in dropped.items())
+        lines.append(
+            f"Of what the detector gave, {sum(dropped.values())} could not be used and were left out: {reasons}."
+        )
+    return [*lines, *getattr(session, "refused", ())]
+
+
+_REASONS = {
+    "not finite": "with numbers that are not finite",
+    "score": "with a score outside 0 to 1",
+    "box": "with a box that is inside out or outside the frame",
+    "empty mask": "with an empty mask",
+    "concept": "of something that was not asked for",
+}

@@ -1,0 +1,240 @@
+"""Runs that find their objects: what is kept of them, going on after a stop or a kill, and a detector that fails."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from small_jobs import FRAMES, small_job, stored
+from test_crash import _PRELOAD, _run_and_kill
+
+from keepsight.core import Concept, InputError, Mask, Prompt, Source
+from keepsight.pipeline.job import Mode, Outputs, Progress, SegmentJob
+from keepsight.pipeline.segment import run_segment
+from keepsight.store import Project
+from keepsight.video import VideoWriter
+
+MOVERS = (Concept(1, "mover"),)
+AT_ONCE = {"hotstart_frames": 0}
+#: The two rectangles of the clip.
+Boxes = Callable[[int], Sequence[tuple[float, float, float, float]]]
+
+
+def truth(frame: int) -> list[tuple[float, float, float, float]]:
+    return [(10 + frame, 15, 35 + frame, 38), (70 - frame, 48, 94 - frame, 64)]
+
+
+def write_still(path: Path) -> Path:
+    """Two discs that drive past in opposite ways before a camera that stands still, 160x120 px."""
+    rng = np.random.default_rng(0)
+    scenery = cv2.resize(
+        rng.integers(30, 200, (30, 40, 3), dtype=np.uint8), (160, 120), interpolation=cv2.INTER_NEAREST
+    )
+    with VideoWriter(path, height=120, width=160, fps=25) as writer:
+        for index in range(FRAMES):
+            frame = scenery.copy()
+            cv2.circle(frame, (10 + 4 * index, 30), 8, (250, 20, 20), -1)
+            cv2.circle(frame, (150 - 4 * index, 90), 9, (20, 250, 250), -1)
+            writer.write(frame)
+    return path
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_still(tmp_path_factory.mktemp("still") / "still.mp4")
+
+
+def finding_job(studio: Path, out: Path, **changes: Any) -> SegmentJob:
+    values: dict[str, Any] = {"prompts": (), "concepts": MOVERS, "detector": "motion", "direction": None}
+    return small_job(studio, out, **values | changes)
+
+
+class Scripted:
+    """Gives boxes by the frame, known by the place of the red rectangle."""
+
+    name, understands_words, frames_per_call = "motion", False, 1
+
+    def __init__(self, boxes: Boxes, score: float = 0.9) -> None:
+        self.boxes, self.score, self.frame = boxes, score, 0
+
+    def detect(self, sights: Sequence[Any], concepts: Sequence[Concept]) -> list[Any]:
+        from keepsight.concepts import Detections
+
+        boxes = self.boxes(self.frame)
+        self.frame += 1
+        masks = torch.full((len(boxes), 72, 96), -8.0)
+        for mask, box in zip(masks, boxes, strict=True):
+            x1, y1, x2, y2 = (int(value) if value == value else 0 for value in box)
+            mask[y1:y2, x1:x2] = 8.0
+        return [Detections.of([1] * len(boxes), [self.score] * len(boxes), boxes, masks)]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted], None]:
+    from keepsight.concepts import choosing
+
+    return lambda detector: monkeypatch.setattr(choosing, "pick", lambda *_, **__: detector)
+
+
+def objects_of(out: Path) -> dict[int, str | None]:
+    with Project.open(out / "project.keepsight", read_only=True) as project:
+        return {item.object_id: item.label for item in project.objects(project.videos()[0].id)}
+
+
+def test_what_is_found_is_called_what_it_is_in_all_that_is_written(
+    studio: Path, tmp_path: Path, script: Callable[[Scripted], None]
+) -> None:
+    script(Scripted(truth))
+    job = finding_job(studio, tmp_path / "out", rules=AT_ONCE, outputs=Outputs(), stop=6)
+    outcome = run_segment(job)
+    assert (outcome.state, outcome.frames, outcome.tracked) == ("finished", 6, 6)
+    found = outcome.found["mover"]
+    assert found >= 2, outcome.found
+    assert (
+        outcome.detector
+        == "Detector: motion, which finds whatever moves, before a camera that stands still; 'mover' only labels it."
+    )
+    assert outcome.summary().splitlines()[:2] == [outcome.detector, f"'mover': {found} objects."]
+    assert objects_of(job.folder) == dict.fromkeys(range(1, found + 1), "mover")
+    results = stored(job.folder)
+    assert {item.source for item in results[0].objects} == {Source.DETECTED}
+    assert results[1][1].source is Source.TRACKED
+    annotations = json.loads((job.folder / "annotations.json").read_text())
+    assert [item["name"] for item in annotations["categories"]] == ["mover"]
+    assert "mover" in (job.folder / "report.html").read_text()
+    assert {path.name for path in job.folder.iterdir()} >= {"overlay.mp4", "objects", "masks"}
+    assert "detect" in outcome.times_s
+
+
+def test_nothing_found_is_a_normal_result(studio: Path, tmp_path: Path, script: Callable[[Scripted], None]) -> None:
+    script(Scripted(lambda frame: []))
+    job = finding_job(studio, tmp_path / "out", outputs=Outputs(), stop=20)
+    outcome = run_segment(job)
+    assert (outcome.state, outcome.exit_code, outcome.frames, outcome.objects) == ("finished", 0, 20, 0)
+    assert "'mover': nothing found." in outcome.summary()
+    assert [name for name, _ in outcome.files] == ["project", "masks", "annotations", "overlay", "report"]
+    assert len(stored(job.folder)) == 20
+
+
+def test_a_detector_that_gives_rubbish_does_not_end_the_run(
+    studio: Path, tmp_path: Path, script: Callable[[Scripted], None]
+) -> None:
+    nan = float("nan")
+    script(Scripted(lambda frame: [*truth(frame), (nan, 1, 2, 3), (30, 30, 20, 20), (900, 1, 950, 9)]))
+    outcome = run_segment(finding_job(studio, tmp_path / "out", rules=AT_ONCE, stop=5))
+    assert outcome.state == "finished"
+    assert (
+        "Of what the detector gave, 15 could not be used and were left out: 5 with numbers that are not finite, "
+        "10 with a box that is inside out or outside the frame."
+    ) in outcome.notes
+
+
+def test_what_is_pointed_at_goes_with_what_is_found(
+    studio: Path, tmp_path: Path, script: Callable[[Scripted], None]
+) -> None:
+    script(Scripted(truth))
+    sign = np.zeros((72, 96), bool)
+    sign[2:12, 40:60] = True
+    prompts = (
+        Prompt(1, 0, mask=Mask.from_array(sign), label="sign"),
+        Prompt(2, 4, points=((30.0, 25.0),), labels=(1,)),
+        Prompt(40, 4, points=((60.0, 55.0),), labels=(1,)),
+    )
+    job = finding_job(studio, tmp_path / "out", rules=AT_ONCE, prompts=prompts, dealt=frozenset({1}), stop=6)
+    outcome = run_segment(job)
+    assert any("ids up to 1" in note for note in outcome.notes)
+    labels = objects_of(job.folder)
+    assert labels[1] == "sign"
+    assert labels[2] == labels[3] == labels[40] == "mover"
+    results = stored(job.folder)
+    assert {item.object_id for item in results[0].objects} == {1, 2, 3}
+    assert [results[4][one].source for one in (2, 40)] == [Source.PROMPT] * 2
+    assert results[0][1].source is Source.PROMPT
+
+    script(Scripted(truth))
+    removed = finding_job(studio, tmp_path / "removed", rules=AT_ONCE, removed=(1,), stop=6)
+    run_segment(removed)
+    assert 1 not in objects_of(removed.folder)
+    assert {item.object_id for item in stored(removed.folder)[0].objects} == {2}
+
+
+def test_ctrl_c_keeps_what_is_on_trial_and_the_resumed_run_equals_an_uninterrupted_one(
+    studio: Path, still: Path, tmp_path: Path
+) -> None:
+    patient = {"hotstart_unmatched": 15, "hotstart_duplicates": 15}
+    calm = finding_job(studio, tmp_path / "calm", video=still, rules=patient)
+    run_segment(calm)
+    expected = stored(calm.folder)
+    assert sum(len(result.objects) for result in expected) > FRAMES
+
+    def press(event: Progress) -> None:
+        if event.stage == "track" and event.done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    job = finding_job(studio, tmp_path / "stopped", video=still, rules=patient)
+    stopped = run_segment(job, progress=press)
+    # Results come 14 frames late; those are written too.
+    assert (stopped.state, stopped.frames) == ("cancelled", 3 + 14)
+    # As they would be left by objects that turn out to be none.
+    with Project.open(job.project_path) as project:
+        [run] = project.runs(1)
+        stray = expected[16].objects[0]
+        item = type(stray)(99, stray.mask, 0.9, 0.9)
+        project.write_result(1, run.id, type(expected[16])(16, 0.64, 120, 160, (item,)), labels={99: "mover"})
+    rest = run_segment(SegmentJob(job.video, out=job.folder, mode=Mode.RESUME, outputs=job.outputs))
+    assert (rest.state, rest.frames, rest.tracked) == ("finished", FRAMES, FRAMES - 3)
+    assert stored(job.folder) == expected
+    assert objects_of(job.folder) == objects_of(calm.folder)
+    assert rest.found == {"mover": len(objects_of(calm.folder))}
+
+
+def test_killed_at_random_moments_it_ends_as_one_that_was_left_alone(studio: Path, still: Path, tmp_path: Path) -> None:
+    multiprocessing.set_forkserver_preload(_PRELOAD)
+    rules = {"hotstart_frames": 6, "hotstart_unmatched": 5, "hotstart_duplicates": 5}
+    calm = finding_job(studio, tmp_path / "calm", video=still, rules=rules)
+    run_segment(calm)
+    assert sum(len(result.objects) for result in stored(calm.folder)) > FRAMES / 2
+    job = finding_job(studio, tmp_path / "storm", video=still, rules=calm.rules, mode=Mode.RESUME, checkpoint_s=0.02)
+    dice = random.Random(time.time_ns())
+    for _ in range(3):
+        _run_and_kill(job, tmp_path / "ticks", dice.randint(3, 20), dice.uniform(0.0, 0.03))
+    outcome = run_segment(job)
+    assert (outcome.state, outcome.frames) == ("finished", FRAMES)
+    assert stored(job.folder) == stored(calm.folder)
+    assert objects_of(job.folder) == objects_of(calm.folder)
+
+
+def test_a_resumed_run_is_held_to_what_was_asked(studio: Path, tmp_path: Path) -> None:
+    job = finding_job(studio, tmp_path / "out", stop=2)
+    run_segment(job)
+    again = {"mode": Mode.RESUME, "stop": None}
+    for changes, says in [
+        ({"concepts": (Concept(1, "cow"),)}, r"what to find \('mover' then, 'cow' now\)"),
+        ({"detector": "everything"}, r"detector \(motion then, everything now\)"),
+        ({"rules": {"detect_every": 2}}, "rules"),
+        ({"removed": (3,)}, "removed"),
+        ({"selection": "decoupled"}, r"policy \(sam2 then, dms now\)"),
+    ]:
+        with pytest.raises(InputError, match=says):
+            run_segment(finding_job(studio, job.folder, **again | changes))
+    assert run_segment(finding_job(studio, job.folder, **again)).state == "finished"
+
+
+def test_selection_is_a_policy_and_motion_needs_no_word(studio: Path, tmp_path: Path) -> None:
+    job = finding_job(studio, tmp_path / "out", concepts=(), selection="decoupled", stop=2)
+    assert "'thing' only labels it" in str(run_segment(job).detector)
+    with Project.open(job.project_path) as project:
+        settings = project.runs(1)[0].settings
+    assert (settings["policy"], settings["detector"], settings["concepts"]) == ("dms", "motion", {"thing": []})
+    assert np.isfinite(stored(job.folder)[0].time_s)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keepsight.core import Concept, InputError, Prompt
+from keepsight.models.download import missing_weights
 from keepsight.models.registry import local_dir, resolve
 from keepsight.pipeline.prompts import check_prompts
 from keepsight.pipeline.settings import Settings, weights_fingerprint
@@ -54,6 +55,9 @@ def settle_finding(settings: Settings) -> Settings:
     if settings.direction == "both":
         raise InputError("With --text the direction is forward or backward, one at a time.")
     ConceptRules.of(settings.rules)
+    tracker = resolve(settings.model)
+    if local_dir(tracker) is None:
+        raise missing_weights(tracker)  # before speaking of detectors
     name = choosing.choose(settings.detector, settings.model)
     entry = next((item for item in choosing.ENTRIES if item.name == name), None)
     wordless = entry is not None and not entry.understands_words

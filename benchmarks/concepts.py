@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from rich.console import Console
 from rich.table import Table
 
@@ -177,6 +178,8 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)
+    # It warns on every frame that the number of objects is held.
+    transformers.utils.logging.set_verbosity_error()
     table = Table(title=f"concepts, {arguments.size} px, {device}, {torch.get_num_threads()} threads: ms a frame")
     for column in ("objects", "transformers", "ours", "ratio"):
         table.add_column(column, justify="right")

@@ -8,7 +8,8 @@ import torch
 from coloured import SIDE, ScriptedDetector, Seen, areas, film, ids, session
 
 from keepsight.concepts import Detections
-from keepsight.core import InputError, Source
+from keepsight.core import InputError, Mask, Region, Source
+from keepsight.tracking import EngineOptions, Zoom
 
 A, B = (4, 4, 20, 20), (36, 36, 56, 56)
 
@@ -168,6 +169,23 @@ def test_boxes_alone_become_masks_by_the_trackers_own_decoder():
     made = session([{0: A, 1: B}] * 16, detector=ScriptedDetector(lambda frame: [Seen(A), Seen(B)], masks=False))
     results = run(made)
     assert areas(results, 2) == dict.fromkeys(range(16), 400)
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_small_things_are_found_and_followed_closely(masks):
+    small = {thing: (6 + 20 * thing, 8, 12 + 20 * thing, 14) for thing in range(3)}
+    frames = [{n: (x1, y1 + t, x2, y2 + t) for n, (x1, y1, x2, y2) in small.items()} for t in range(30)]
+    detector = ScriptedDetector(lambda frame: [Seen(box) for box in frames[frame].values()], masks=masks)
+    made = session(frames, detector=detector, options=EngineOptions(zoom=Zoom(least_px=24)))
+    results = run(made)
+    assert ids(results) == {1, 2, 3}
+    tracks = made._set.tracks.values()
+    assert all(track.bank.at(29).region != Region.whole(SIDE, SIDE) for track in tracks)
+    for result in results:
+        for item, box in zip(result.objects, frames[result.frame].values(), strict=True):
+            truth = np.zeros((SIDE, SIDE), bool)
+            truth[box[1] : box[3], box[0] : box[2]] = True
+            assert item.mask.iou(Mask.from_array(truth)) > 0.7
 
 
 @pytest.mark.parametrize("frames_per_call", [1, 3])

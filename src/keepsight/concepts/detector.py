@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from keepsight.core import Concept, Exemplar
-from keepsight.core.errors import ModelError
+from keepsight.core.errors import InputError, ModelError
 from keepsight.tracking import Sight
 from keepsight.video import VideoSource
 
@@ -24,6 +24,7 @@ __all__ = [
     "LearnsAlong",
     "LooksBeforehand",
     "TakesExemplars",
+    "as_concepts",
     "checked",
 ]
 
@@ -158,6 +159,23 @@ class LearnsAlong(Protocol):
     def watch(self, sight: Sight) -> None:
         """Learns from a frame, and finds nothing on it."""
         ...
+
+
+def as_concepts(concepts: str | Concept | Sequence[str | Concept]) -> list[Concept]:
+    """Concepts with numbers from 1; texts that differ in case only are one concept.
+
+    Raises:
+        InputError: none at all, or one that is not accepted (:class:`Concept`).
+    """
+    given = [concepts] if isinstance(concepts, (str, Concept)) else list(concepts)
+    made: list[Concept] = []
+    for item in given:
+        concept = Concept(len(made) + 1, item) if isinstance(item, str) else replace(item, number=len(made) + 1)
+        if concept.text.casefold() not in [other.text.casefold() for other in made]:
+            made.append(concept)
+    if not made:
+        raise InputError('Say what to look for: a word or a short phrase, such as "cow" or "person in blue".')
+    return made
 
 
 def checked(

@@ -18,10 +18,12 @@ from keepsight.concepts.detector import (
     LearnsAlong,
     LooksBeforehand,
     TakesExemplars,
+    as_concepts,
 )
+from keepsight.concepts.held import HeldResults
 from keepsight.concepts.loop import ConceptLoop, confirmed_frames
 from keepsight.concepts.settings import ConceptRules
-from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, Source, TrackedObject
+from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, TrackedObject
 from keepsight.core.errors import InputError
 from keepsight.memory import Step
 from keepsight.tracking import Session, Sight, Tracker
@@ -29,23 +31,6 @@ from keepsight.tracking.plan import Visit, plan_visits
 from keepsight.tracking.sight import SightSource
 from keepsight.tracking.track import Track
 from keepsight.video import VideoSource, open_video
-
-
-def as_concepts(concepts: str | Concept | Sequence[str | Concept]) -> list[Concept]:
-    """Concepts with numbers from 1; texts that differ in case only are one concept.
-
-    Raises:
-        InputError: none at all, or one that is not accepted (:class:`Concept`).
-    """
-    given = [concepts] if isinstance(concepts, (str, Concept)) else list(concepts)
-    made: list[Concept] = []
-    for item in given:
-        concept = Concept(len(made) + 1, item) if isinstance(item, str) else replace(item, number=len(made) + 1)
-        if concept.text.casefold() not in [other.text.casefold() for other in made]:
-            made.append(concept)
-    if not made:
-        raise InputError('Say what to look for: a word or a short phrase, such as "cow" or "person in blue".')
-    return made
 
 
 class ConceptSession(Session):
@@ -82,7 +67,7 @@ class ConceptSession(Session):
         self.detector = detector
         self.rules = rules or ConceptRules()
         self._loop = ConceptLoop(self._set, self.rules, wanted)
-        self._held: list[FrameResult] = []  # results whose objects may still be found to be none
+        self._held = HeldResults()
         self._given = 0
         self._ahead: dict[int, tuple[Sight, Detections | None]] = {}
         self._tell: Callable[[str], None] = lambda stage: None
@@ -218,7 +203,7 @@ class ConceptSession(Session):
         else:
             super().remove(object_id)
             self._loop.lives.forget(object_id)
-        self._hide([object_id])
+        self._held.hide([object_id])
 
     def clear_prompts(self, object_id: int, frame: int) -> None:
         super().clear_prompts(object_id, frame)
@@ -254,7 +239,8 @@ class ConceptSession(Session):
             InputError: an empty range, or another direction.
         """
         if not resume:
-            self._given, self._held = 0, []
+            self._given = 0
+            self._held.clear()
             self._loop.lives.settle()
         self._tell = on_stage or (lambda stage: None)
         self._ahead = {}
@@ -274,7 +260,7 @@ class ConceptSession(Session):
 
     def _released(self, results: Iterator[FrameResult]) -> Iterator[FrameResult]:
         for result in results:
-            self._held.append(result)
+            self._held.hold(result)
             if len(self._held) > self.delay_frames:
                 yield self._give()
         while self._held:
@@ -282,15 +268,7 @@ class ConceptSession(Session):
 
     def _give(self) -> FrameResult:
         self._given += 1
-        return self._held.pop(0)
-
-    def _hide(self, ids: Sequence[int]) -> None:
-        """Takes objects out of the results that were not given yet."""
-        if ids:
-            self._held = [
-                replace(result, objects=tuple(item for item in result.objects if item.object_id not in ids))
-                for result in self._held
-            ]
+        return self._held.give()
 
     def _plan(self, start: int | None, stop: int | None, stride: int, direction: Direction) -> list[Visit]:
         if direction is Direction.BOTH:
@@ -361,7 +339,7 @@ class ConceptSession(Session):
             sight.recall_pixels(frame.rgb)
             [found] = self._detect([sight])
         outcome = self._loop.advance(tracks, step, sight, found)
-        self._hide(outcome.false)
+        self._held.hide(outcome.false)
         self.last_logits = {
             track.object_id: record.logits for track, record in outcome.shown if record.logits is not None
         }
@@ -380,7 +358,7 @@ class ConceptSession(Session):
         return {
             "concepts": [[item.text, [[e.frame, e.box, e.positive] for e in item.exemplars]] for item in self.concepts],
             "lives": self._loop.lives.state(),
-            "held": [_packed(result) for result in self._held],
+            "held": self._held.state(),
             "given": self._given,
             "dropped": dict(self._loop.dropped),
             "detected": self._loop.detected,
@@ -398,7 +376,7 @@ class ConceptSession(Session):
                 self._teach(concept, exemplar)
         self._loop.concepts = concepts
         self._loop.lives.restore(state["lives"])
-        self._held = [_unpacked(packed) for packed in state["held"]]
+        self._held.restore(state["held"])
         self._given = state["given"]
         self._loop.dropped.clear()
         self._loop.dropped.update(state["dropped"])
@@ -422,24 +400,3 @@ class ConceptSession(Session):
     def _check_known(self, object_id: int) -> None:
         if object_id not in self._set.tracks or self._is_dismissed(object_id):
             raise InputError(f"There is no object {object_id}; there are: {self.object_ids or 'none'}.")
-
-
-def _packed(result: FrameResult) -> dict[str, Any]:
-    return {
-        "frame": result.frame,
-        "time_s": result.time_s,
-        "size": [result.height, result.width],
-        "objects": [
-            [item.object_id, item.mask.to_coco(), item.score, item.presence, item.source.value]
-            for item in result.objects
-        ],
-    }
-
-
-def _unpacked(packed: dict[str, Any]) -> FrameResult:
-    height, width = packed["size"]
-    objects = tuple(
-        TrackedObject(object_id, Mask.from_coco(mask), score, presence, Source(source))
-        for object_id, mask, score, presence, source in packed["objects"]
-    )
-    return FrameResult(packed["frame"], packed["time_s"], height, width, objects)

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keepsight.concepts.detector import Concept, Detector
+from keepsight.concepts.detector import Concept, Detector, as_concepts
 from keepsight.concepts.loop import ConceptLoop
-from keepsight.concepts.session import as_concepts
 from keepsight.concepts.settings import ConceptRules
 from keepsight.core import FrameResult, Mask, Prompt
 from keepsight.core.errors import InputError

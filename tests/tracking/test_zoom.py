@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,7 @@ def test_a_long_search_looks_everywhere(drawn):
     extent = max(box[2] - box[0], box[3] - box[1])
     before = ZOOM.close_up(box, size)
     tiles = ZOOM.tiles(extent, size)
-    seen = [ZOOM.search(box, extent, lost, before, size) for lost in range(1, 40 + 2 * len(tiles))]
+    seen = [ZOOM.search(box, extent, lost, before, size) for lost in range(1, 40 + 3 * len(tiles))]
     assert Region.whole(*size) in seen
     assert set(tiles) <= set(seen)
     covered = np.zeros(size, bool)
@@ -141,6 +143,28 @@ def test_pieces_far_from_the_object_are_dropped_and_near_or_large_ones_stay():
     large[0:20, 0:20] = large[44:64, 44:60] = 5.0
     assert drop_strays(large, 0.1) is large
     assert drop_strays(torch.full((8, 8), -1.0), 0.1).max() < 0
+
+
+def test_a_lost_object_is_looked_for_where_it_went_in_every_other_look_and_everywhere_in_the_others():
+    zoom, size, box = Zoom(), (576, 768), (2.0, 180.0, 32.0, 240.0)
+    looks = [zoom.search(box, 60.0, lost, Region(0, 139, 150, 289), size) for lost in range(1, 40)]
+    later = looks[10:]
+    there = [look.x1 == 0 and look.y1 <= 180 and look.y2 >= 240 and look.width < 300 for look in later]
+    assert all(any(pair) for pair in pairwise(there))
+    seen = np.zeros(size, bool)
+    for look in later:
+        if look != Region.whole(*size):
+            seen[look.y1 : look.y2, look.x1 : look.x2] = True
+    assert seen.all()
+
+
+def test_a_part_of_a_lost_object_is_believed_only_where_the_estimate_is_high():
+    zoom = Zoom()
+    part = (100.0, 100.0, 140.0, 130.0)
+    assert zoom.plausible(part, 100.0, zoom.part_iou)
+    assert not zoom.plausible(part, 100.0, zoom.part_iou - 0.01)
+    assert not zoom.plausible(part, 200.0, 1.0)
+    assert not zoom.plausible((0.0, 0.0, 300.0, 300.0), 100.0, 1.0)
 
 
 @settings(deadline=None, max_examples=30)

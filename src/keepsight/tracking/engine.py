@@ -490,11 +490,12 @@ class Engine:
             if box is None or unit.last is None or not unit.last.extent:
                 continue
             assert unit.logits is not None
-            likely = zoom.found_likeness if unit.last.lost else zoom.kept_likeness
+            assert unit.ious is not None
             if unit.last.lost:
-                keep = zoom.plausible(box, unit.last.extent) and self._likeness(unit, sight) >= likely
+                fits = zoom.plausible(box, unit.last.extent, float(unit.ious.max()))
+                keep = fits and self._likeness(unit, sight) >= zoom.found_likeness
             elif zoom.remnant(box, unit.last.extent):
-                keep = self._likeness(unit, sight) >= likely
+                keep = self._likeness(unit, sight) >= zoom.kept_likeness
             else:
                 keep = True
             if not keep:

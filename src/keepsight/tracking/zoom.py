@@ -34,6 +34,7 @@ class Zoom:
         rescale: by what factor the wanted side may differ from the region's before it is taken.
         grow, shrink: by what factor an object is believed to change its size in one step, at most.
         found_ratio: by what factor a lost object that is found again may differ in size.
+        part_iou: IoU estimate from which it may be half as large again, for it may be a part that comes out first.
         found_likeness: least likeness of its colours, in [0, 1] (:func:`keepsight.tracking.appearance.likeness`).
         kept_likeness: the same for the little that is left of an object that is being followed.
         stray: pieces of a mask further from its largest piece than this, over that piece's larger side, are not of the
@@ -52,6 +53,7 @@ class Zoom:
     grow: float = 1.05
     shrink: float = 1.02
     found_ratio: float = 2.0
+    part_iou: float = 0.8
     found_likeness: float = 0.86
     kept_likeness: float = 0.7
     stray: float = 0.25
@@ -74,8 +76,8 @@ class Zoom:
                 raise InputError(f"zoom: {name} must be at least {least}, got {getattr(self, name)}.")
         if not 0 < self.whole_share <= 1 or not 0 < self.drift < 0.5:
             raise InputError("zoom: whole_share must be in (0, 1] and drift in (0, 0.5).")
-        if not (0 <= self.found_likeness <= 1 and 0 <= self.kept_likeness <= 1):
-            raise InputError("zoom: found_likeness and kept_likeness must be in [0, 1].")
+        if not all(0 <= value <= 1 for value in (self.part_iou, self.found_likeness, self.kept_likeness)):
+            raise InputError("zoom: part_iou, found_likeness and kept_likeness must be in [0, 1].")
         if self.least_px < 8 or self.pyramid_least_px < 8:
             raise InputError("zoom: least_px and pyramid_least_px must be at least 8.")
 
@@ -91,9 +93,15 @@ class Zoom:
         leaving = box[0] <= 1 or box[1] <= 1 or box[2] >= width - 1 or box[3] >= height - 1
         return min(max(seen, extent if leaving else extent / self.shrink), extent * self.grow)
 
-    def plausible(self, box: Box, extent: float) -> bool:
-        """Whether what was found at ``box`` may be a lost object of ``extent``."""
-        return 1 / self.found_ratio <= _extent(box) / max(extent, 1.0) <= self.found_ratio
+    def plausible(self, box: Box, extent: float, iou: float) -> bool:
+        """Whether what was found at ``box``, with an IoU estimate of ``iou``, may be a lost object of ``extent``.
+
+        What comes out from behind something, or back into the frame, is only a part at first: less will do where the
+        estimate is high.
+        """
+        ratio = _extent(box) / max(extent, 1.0)
+        least = 1 / self.found_ratio if iou < self.part_iou else 0.5 / self.found_ratio
+        return least <= ratio <= self.found_ratio
 
     def remnant(self, box: Box, extent: float) -> bool:
         """Whether next to nothing is left of an object of ``extent``."""
@@ -124,7 +132,11 @@ class Zoom:
         tiles = self.tiles(extent, size)
         steps = math.ceil(math.log(max(max(size) * self.whole_share / (self.context * extent), 1.0), 1.5))
         turn = lost - 1 - steps
+        if turn % 2 == 0:
+            # Most things come back where they went: from behind what hid them, or through the same side of the frame.
+            return self._square(box, 1.5 * self.context * extent, size)
         # Between the tiles the whole frame is looked at now and then: a large object shows there at once.
+        turn //= 2
         return whole if not tiles or turn % 4 == 0 else tiles[(turn - turn // 4 - 1) % len(tiles)]
 
     def tiles(self, extent: float, size: tuple[int, int]) -> list[Region]:

@@ -42,9 +42,21 @@ class Pictures:
         Raises:
             SourceError: there are none; fetch them first (`keepsight train builtin`, or `sources.fetch_all`).
         """
-        photos = [path for path in sources.list_photos(root) if sources.is_held_out(path)]
-        stamps = [path for path in sources.list_cutouts(root, sources.STAMP_PACKAGE) if sources.is_held_out(path)]
-        clipart = [path for path in sources.list_cutouts(root, sources.CLIPART_PACKAGE) if sources.is_held_out(path)]
+        return cls._fetched(root, held_out=True)
+
+    @classmethod
+    def for_training(cls, root: Path) -> Pictures:
+        """The other part, which the model knows: only to fit something on. Raises as :meth:`held_out`."""
+        return cls._fetched(root, held_out=False)
+
+    @classmethod
+    def _fetched(cls, root: Path, held_out: bool) -> Pictures:
+        def part(paths: Sequence[Path]) -> list[Path]:
+            return [path for path in paths if sources.is_held_out(path) == held_out]
+
+        photos = part(sources.list_photos(root))
+        stamps = part(sources.list_cutouts(root, sources.STAMP_PACKAGE))
+        clipart = part(sources.list_cutouts(root, sources.CLIPART_PACKAGE))
         stamps = [path for path in stamps if not _is_flat(path)]
         clipart = [path for path in clipart if not _is_flat(path)]
         # Photographs of animals and things are nearer to what is filmed than drawings are.

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 
-import numpy as np
 import pytest
 import tiny_detectors
 
 from keepsight.concepts import Concept
-from keepsight.concepts.choosing import ENTRIES, available, choose, names, pick, said
+from keepsight.concepts.choosing import ENTRIES, available, choose, names, pick, pick_like, said
 from keepsight.concepts.everything import EverythingDetector
 from keepsight.concepts.grounding import GroundingDino
+from keepsight.concepts.likeness import LikenessDetector
 from keepsight.concepts.moving import MotionDetector
 from keepsight.core import InputError, ModelError
 from keepsight.models.builtin.backbone import load_builtin
 from keepsight.models.registry import resolve
 from keepsight.tracking import Tracker
-from keepsight.video import ArrayVideo
 
 
 @pytest.fixture(autouse=True)
@@ -104,9 +103,8 @@ def test_unknown_and_missing_ones_are_one_line(tmp_path):
 
 def test_detectors_are_loaded_for_a_tracker(cache, tracker, tmp_path):
     assert isinstance(pick("everything", tracker), EverythingDetector)
-    video = ArrayVideo(np.zeros((12, 40, 60, 3), np.uint8))
-    motion = pick("motion", tracker, video=video)
-    assert isinstance(motion, MotionDetector)
+    assert isinstance(pick("motion", tracker), MotionDetector)
+    assert isinstance(pick_like(tracker), LikenessDetector)
     folder = tiny_detectors.save(tiny_detectors.grounding_dino(), tiny_detectors.bert_tokenizer(), tmp_path / "dino")
     assert isinstance(pick(str(folder), tracker), GroundingDino)
     cache("grounding-dino", "grounding-dino", folder)

@@ -14,7 +14,6 @@ from keepsight.concepts.detector import Concept, Detector
 from keepsight.core.errors import InputError, ModelError
 from keepsight.models.registry import ModelEntry, is_cached, local_dir, read_config, resolve
 from keepsight.tracking import Tracker
-from keepsight.video import VideoSource
 
 
 @dataclass(frozen=True)
@@ -106,16 +105,13 @@ def choose(name: str | None, model: str | Path) -> str:
     raise InputError(f"There is no detector '{name}'.{hint} Detectors: {', '.join(names())}.")
 
 
-def pick(
-    name: str | None, tracker: Tracker, *, model: str | Path | None = None, video: VideoSource | None = None
-) -> Detector:
+def pick(name: str | None, tracker: Tracker, *, model: str | Path | None = None) -> Detector:
     """The detector, loaded and ready.
 
     Args:
         name: see :func:`choose`.
         tracker: that follows what is found; its decoder and its device are used.
         model: of the tracker, where it is called by another name.
-        video: that is going to be looked at, if it can be rewound: ``motion`` learns its background beforehand.
 
     Raises:
         InputError, ModelError: see :func:`choose`, and weights that cannot be loaded.
@@ -129,10 +125,7 @@ def pick(
     if chosen == "motion":
         from keepsight.concepts.moving import MotionDetector
 
-        motion = MotionDetector(tracker.backbone, tracker.options.closely)
-        if video is not None and not video.live and video.frame_count:
-            motion.prepare_from(video)
-        return motion
+        return MotionDetector(tracker.backbone, tracker.options.closely)
     if chosen == "sam3":
         from keepsight.concepts.sam3 import Sam3Detector
         from keepsight.models.sam3.whole import Sam3Backbone
@@ -143,6 +136,24 @@ def pick(
     from keepsight.concepts.grounding import load_grounding
 
     return load_grounding(chosen, device=device)
+
+
+def pick_like(tracker: Tracker) -> Detector:
+    """The detector that finds the others of what was pointed at: SAM 3's where the whole of it is loaded, else by likeness.
+
+    Both are shown examples with ``learn`` (:class:`keepsight.concepts.TakesExemplars`).
+
+    Raises:
+        ModelError: a model that can do neither.
+    """
+    from keepsight.concepts.sam3 import Sam3Detector
+    from keepsight.models.sam3.whole import Sam3Backbone
+
+    if isinstance(tracker.backbone, Sam3Backbone):
+        return Sam3Detector(tracker.backbone)
+    from keepsight.concepts.likeness import LikenessDetector
+
+    return LikenessDetector(tracker.backbone)
 
 
 def said(detector: Detector, concepts: Sequence[Concept], *, by_default: bool) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from keepsight.core import Region
 from keepsight.models.backbone import Backbone, PromptBatch, UnitReads
 from keepsight.tracking import Sight, Zoom
-from keepsight.tracking.masks import move_logits
+from keepsight.tracking.masks import OUTSIDE_LOGIT, move_logits
 
 F32 = NDArray[np.float32]
 
@@ -25,6 +27,9 @@ SHARED_VIEW = 0.35
 its own would let it fill: neighbours are seen in one look."""
 
 BOX_CORNERS = (2, 3)
+
+COMPARED_SIDE = 128
+"""Side of the masks by which candidates are compared with each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,3 +143,37 @@ def regions_for(boxes: F32, zoom: Zoom | None, sight: Sight) -> list[Region]:
             made.append(region)
         chosen[int(index)] = region
     return [chosen[index] for index in range(len(boxes))]
+
+
+class Candidate:
+    """A mask that may be kept: as decoded over a region, and small over the whole frame, to be compared with others.
+
+    Attributes:
+        region, logits: ``(h, w)``, coarse where they were decoded so.
+        iou: the decoder's own estimate.
+        score: what decides between candidates.
+        compared: bool ``(128, 128)`` over the whole frame.
+    """
+
+    def __init__(self, region: Region, logits: Tensor, iou: float, score: float, whole: Region) -> None:
+        self.region, self.logits, self.iou, self.score = region, logits, iou, score
+        small = F.interpolate(logits.float()[None, None], (COMPARED_SIDE,) * 2, mode="bilinear")[0, 0]
+        self.compared = move_logits(small, region, whole) > 0
+
+
+def finished(backbone: Backbone, sight: Sight, candidate: Candidate) -> Tensor:
+    """A candidate's logits ``(h, w)`` over the whole frame, with sharp edges and in one piece."""
+    [view] = sight.see([candidate.region])
+    logits = backbone.sharpen(sight.features, candidate.logits[None], view)[0].float()
+    return move_logits(largest_piece(logits), candidate.region, sight.whole)
+
+
+def largest_piece(logits: Tensor) -> Tensor:
+    """Logits ``(h, w)`` without what does not hang together with the largest piece of the mask."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(
+        (logits > 0).to(torch.uint8).cpu().numpy(), connectivity=4
+    )
+    if count <= 2:  # the background and one piece
+        return logits
+    rest = (pieces > 0) & (pieces != 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
+    return logits.masked_fill(torch.from_numpy(rest).to(logits.device), OUTSIDE_LOGIT)

@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keepsight.concepts.decoding import answers
+from keepsight.concepts.decoding import Candidate, answers, finished
 from keepsight.concepts.detector import Concept, Detections
 from keepsight.concepts.overlap import boxes_of, keep_best, mask_overlaps
 from keepsight.core import Region
 from keepsight.memory import Options, option
 from keepsight.models.backbone import Backbone
 from keepsight.tracking import Sight
-from keepsight.tracking.masks import OUTSIDE_LOGIT, move_logits
 
 STABILITY_WEIGHT = 0.3
 """How much stability counts beside the estimated IoU when one of several masks is chosen."""
@@ -33,7 +31,6 @@ WIDER_COST = 0.05
 one is less often two things. Recall on 8 held-out frames .38 -> .41, and a rabbit that is not one with its rocks."""
 
 _CLICK = (1,)
-_COMPARED = 128  # side of the masks that are compared with each other
 _CLICKS_AT_ONCE = 64
 
 
@@ -145,7 +142,7 @@ class EverythingDetector:
         # Mapped so that one limit serves both measures.
         conflict = np.maximum(ious > self.rules.overlap_iou, np.maximum(inside, inside.T) > self.rules.inside_share)
         kept = [found[index] for index in keep_best(conflict.astype(np.float32), scores, 0.5)[: self.rules.most]]
-        masks = torch.stack([self._finished(candidate, sight) for candidate in kept])
+        masks = torch.stack([finished(self.backbone, sight, candidate) for candidate in kept])
         height, width = sight.size
         boxes = boxes_of(masks > 0, height, width)
         estimates = np.array([candidate.iou for candidate in kept], np.float32)
@@ -155,7 +152,7 @@ class EverythingDetector:
         numbers = np.full(len(kept), concept, np.int64)
         return Detections(numbers, shown.clip(0, 1).astype(np.float32), boxes, masks).only(real)
 
-    def _candidates(self, sight: Sight, layer: int) -> list[_Candidate]:
+    def _candidates(self, sight: Sight, layer: int) -> list[Candidate]:
         """What passes every test that concerns a mask by itself."""
         rules, info = self.rules, self.backbone.info
         height, width = sight.size
@@ -175,34 +172,8 @@ class EverythingDetector:
             for index in good.nonzero()[:, 0].tolist():
                 wider = index % answer.ious.shape[1]
                 score = float(ious[index] + STABILITY_WEIGHT * stability[index]) - WIDER_COST * wider
-                found.append(_Candidate(answer.region, logits[index].clone(), float(ious[index]), score, sight.whole))
+                found.append(Candidate(answer.region, logits[index].clone(), float(ious[index]), score, sight.whole))
         return found
-
-    def _finished(self, candidate: _Candidate, sight: Sight) -> Tensor:
-        """Its logits over the whole frame, with sharp edges and in one piece."""
-        [view] = sight.see([candidate.region])
-        logits = self.backbone.sharpen(sight.features, candidate.logits[None], view)[0].float()
-        return move_logits(_largest_piece(logits), candidate.region, sight.whole)
-
-
-class _Candidate:
-    """A mask that may be kept: coarse logits over a region, and the same small over the whole frame."""
-
-    def __init__(self, region: Region, logits: Tensor, iou: float, score: float, whole: Region) -> None:
-        self.region, self.logits, self.iou, self.score = region, logits, iou, score
-        small = torch.nn.functional.interpolate(logits.float()[None, None], (_COMPARED,) * 2, mode="bilinear")[0, 0]
-        self.compared = move_logits(small, region, whole) > 0
-
-
-def _largest_piece(logits: Tensor) -> Tensor:
-    """Logits ``(h, w)`` without what does not hang together with the largest piece of the mask."""
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(
-        (logits > 0).to(torch.uint8).cpu().numpy(), connectivity=4
-    )
-    if count <= 2:  # the background and one piece
-        return logits
-    rest = (pieces > 0) & (pieces != 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
-    return logits.masked_fill(torch.from_numpy(rest).to(logits.device), OUTSIDE_LOGIT)
 
 
 def crops(height: int, width: int, layer: int, overlap: float) -> list[Region]:

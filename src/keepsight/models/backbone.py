@@ -252,6 +252,10 @@ class Backbone(ABC):
         parts = [self.sharpen(features, mask[None], view) for mask, view in zip(logits, views, strict=True)]
         return torch.cat(parts)
 
+    def dense(self, features: ImageFeatures) -> Tensor | None:
+        """Unit-length feature vectors ``(V, C, h, w)`` that are alike where views look alike; ``None`` where there are none."""
+        return None
+
     @abstractmethod
     def pack_memory(self, memory: SpatialMemory) -> dict[str, Tensor]:
         """Tensors from which :meth:`unpack_memory` makes an equal memory; for checkpoints."""

@@ -308,6 +308,9 @@ class BuiltinBackbone(Backbone):
         parts = self._crew.map(lambda seen: self.sharpen(features, *seen), zip(logits.split(1), views, strict=True))
         return torch.cat(parts)
 
+    def dense(self, features: FrameFeatures) -> Tensor:
+        return features.maps.keys
+
     def mask_prompt_pointer(
         self, features: FrameFeatures, masks: Tensor, multimask: bool, views: Sequence[int]
     ) -> None:

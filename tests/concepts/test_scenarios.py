@@ -223,6 +223,9 @@ def test_the_numbers_of_a_long_run_stay_few():
     for result in made.propagate():
         if result.frame in (80, 180):
             sizes.append((len(str(made._loop.lives.state())), made.memory_bytes()))
+    # The frame on which it was found, and the latest four on which it was surely seen.
+    assert max(made._set.tracks[1].bank.conditioning) >= 176
+    assert len(made._set.tracks[1].bank.conditioning) == 5
     (numbers, memory), (later, more) = sizes
     assert later - numbers < 20
     assert more <= memory

@@ -16,7 +16,7 @@ from typing import Any
 from keepsight.core.errors import ModelError
 
 #: ``model_type`` of a checkpoint's config.json -> the family whose backbone loads it. Image and video checkpoints of a family
-#: hold the same weights; a SAM 3 checkpoint holds a detector too, of which the tracker's part is used.
+#: hold the same weights; a SAM 3 checkpoint holds a detector of words too.
 MODEL_TYPES: dict[str, str] = {
     "keepsight_builtin": "builtin",
     "sam2": "sam2",
@@ -173,14 +173,14 @@ ENTRIES: tuple[ModelEntry, ...] = (
     ModelEntry(
         name="sam3",
         family="sam3",
-        title="SAM 3 (its tracker)",
+        title="SAM 3",
         licence="SAM License",
         hub_id="facebook/sam3",
         parameters_m=860,
         download_mb=3450,
         gated=True,
         aliases=("sam-3", "sam3-tracker"),
-        note="the whole checkpoint is downloaded, the tracker's part is used",
+        note="finds by words too",
     ),
     *_detector_entries(),
 )

@@ -177,3 +177,15 @@ def largest_piece(logits: Tensor) -> Tensor:
         return logits
     rest = (pieces > 0) & (pieces != 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
     return logits.masked_fill(torch.from_numpy(rest).to(logits.device), OUTSIDE_LOGIT)
+
+
+def cut_off(masks: Tensor, region: Region, sight: Sight) -> Tensor:
+    """Which masks ``(B, h, w)`` run into a border of their crop behind which the frame goes on."""
+    height, width = sight.size
+    inner = (region.y1 > 0, region.y2 < height, region.x1 > 0, region.x2 < width)
+    edges = (masks[:, 0], masks[:, -1], masks[:, :, 0], masks[:, :, -1])
+    cut = torch.zeros(len(masks), dtype=torch.bool, device=masks.device)
+    for goes_on, edge in zip(inner, edges, strict=True):
+        if goes_on:
+            cut |= edge.any(1)
+    return cut

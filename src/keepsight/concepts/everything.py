@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from keepsight.concepts.decoding import Candidate, answers, finished
+from keepsight.concepts.decoding import Candidate, answers, cut_off, finished
 from keepsight.concepts.detector import Concept, Detections
 from keepsight.concepts.overlap import boxes_of, keep_best, mask_overlaps
 from keepsight.core import Region
@@ -167,7 +166,7 @@ class EverythingDetector:
             high, low = ((logits > cut).sum((1, 2)) for cut in (rules.delta, -rules.delta))
             stability = high / low.clamp(min=1)
             share = (logits > 0).float().mean((1, 2)) * answer.region.share(height, width)
-            good = (ious >= least_iou) & (stability >= least_stability) & ~_cut_off(logits > 0, answer.region, sight)
+            good = (ious >= least_iou) & (stability >= least_stability) & ~cut_off(logits > 0, answer.region, sight)
             good &= (share >= rules.least_share) & (share <= rules.most_share)
             for index in good.nonzero()[:, 0].tolist():
                 wider = index % answer.ious.shape[1]
@@ -193,15 +192,3 @@ def _grid(region: Region, side: int) -> NDArray[np.float32]:
     steps = (np.arange(side) + 0.5) / side
     x, y = np.meshgrid(region.x1 + steps * region.width, region.y1 + steps * region.height)
     return np.stack((x.ravel(), y.ravel()), 1).astype(np.float32)
-
-
-def _cut_off(masks: Tensor, region: Region, sight: Sight) -> Tensor:
-    """Which masks ``(B, h, w)`` run into a border of their crop behind which the frame goes on."""
-    height, width = sight.size
-    inner = (region.y1 > 0, region.y2 < height, region.x1 > 0, region.x2 < width)
-    edges = (masks[:, 0], masks[:, -1], masks[:, :, 0], masks[:, :, -1])
-    cut = torch.zeros(len(masks), dtype=torch.bool, device=masks.device)
-    for goes_on, edge in zip(inner, edges, strict=True):
-        if goes_on:
-            cut |= edge.any(1)
-    return cut

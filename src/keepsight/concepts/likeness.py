@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keepsight.concepts.decoding import BOX_CORNERS, Candidate, answers, finished
+from keepsight.concepts.decoding import BOX_CORNERS, Candidate, answers, cut_off, finished
 from keepsight.concepts.detector import Detections
 from keepsight.concepts.overlap import boxes_of, keep_best, mask_overlaps
 from keepsight.core import Concept, Exemplar, Region
@@ -31,7 +31,7 @@ F32 = NDArray[np.float32]
 WEIGHTS = (6.5, 3.7, -2.5, 10.1, 6.9, -4.0, 3.0, -1.8)
 BIAS = -20.4
 """Of the logistic regression that tells right masks from wrong ones: fitted on 3,180 candidates in 20 crowds made of training's
-pictures (``benchmarks/likeness.py --fit``)."""
+pictures (``benchmarks/likeness.py --fit``; masks that a tile's border cuts were among them then)."""
 
 MATCH_SLOPE = 8.0
 """Of the logistic curve over the difference between the best cosine with the example and with what is not of it."""
@@ -180,7 +180,10 @@ class LikenessDetector:
                 [view] = sight.see([answer.region])
                 logits, ious = answer.logits.flatten(0, 1).float(), answer.ious.flatten()
                 area = (logits > 0).float().mean((1, 2)) * answer.region.width * answer.region.height
-                fits = ((area > look.area / 4) & (area < 4 * look.area) & (ious > 0.3)).nonzero()[:, 0]
+                good = (area > look.area / 4) & (area < 4 * look.area) & (ious > 0.3)
+                # Tiles overlap by the example's size, so that another one holds the whole of it.
+                good &= ~cut_off(logits > 0, answer.region, sight)
+                fits = good.nonzero()[:, 0]
                 if not len(fits):
                     continue
                 logits, ious, area = logits[fits], ious[fits], area[fits]

@@ -21,6 +21,7 @@ from test_crash import _PRELOAD, _run_and_kill
 
 from keepsight.core import Concept, InputError, Mask, Prompt, Source
 from keepsight.pipeline.job import Mode, Outputs, Progress, SegmentJob
+from keepsight.pipeline.live import run_live
 from keepsight.pipeline.segment import run_segment
 from keepsight.store import Project
 from keepsight.video import VideoWriter
@@ -238,3 +239,33 @@ def test_selection_is_a_policy_and_motion_needs_no_word(studio: Path, tmp_path: 
         settings = project.runs(1)[0].settings
     assert (settings["policy"], settings["detector"], settings["concepts"]) == ("dms", "motion", {"thing": []})
     assert np.isfinite(stored(job.folder)[0].time_s)
+
+
+def test_a_stream_finds_what_comes(studio: Path, tmp_path: Path, script: Callable[[Scripted], None]) -> None:
+    script(Scripted(lambda frame: truth(frame) if frame >= 3 else []))
+    sign = np.zeros((72, 96), bool)
+    sign[2:12, 40:60] = True
+    said = (Prompt(1, 5, mask=Mask.from_array(sign), label="sign"), Prompt(2, 6, points=((80.0, 55.0),), labels=(1,)))
+    job = finding_job(
+        studio, tmp_path / "out", prompts=said, dealt=frozenset({1}), stop=8, outputs=Outputs(crops=False)
+    )
+    outcome = run_live(job)
+    assert (outcome.state, outcome.frames) == ("finished", 8)
+    results = stored(job.folder)
+    assert [len(result.objects) for result in results[:4]] == [0, 0, 0, 2]
+    labels = objects_of(job.folder)
+    # Whoever nobody gave a number takes the next one when its frame comes.
+    sign_id = next(one for one, label in labels.items() if label == "sign")
+    assert sign_id > 2
+    assert labels[1] == labels[2] == "mover"
+    assert [sign_id in {item.object_id for item in result.objects} for result in results[4:]] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert results[6][2].source is Source.PROMPT
+    assert outcome.found["mover"] == list(labels.values()).count("mover")
+    assert {path.name for path in job.folder.iterdir()} >= {"recording.mp4", "overlay.mp4", "report.html"}
+    with pytest.raises(InputError, match="do not apply to a live source"):
+        run_live(finding_job(studio, tmp_path / "no", removed=(1,)))

@@ -64,6 +64,11 @@ class ConceptStream:
         """Rubbish that the detector gave so far, by reason."""
         return dict(self._loop.dropped)
 
+    @property
+    def remarks(self) -> list[str]:
+        """What the detector wants a person to know so far, one line each."""
+        return list(getattr(self._stream.detector, "remarks", ()))
+
     def step(self, rgb: NDArray[np.uint8], time_s: float | None = None) -> FrameResult:
         """Finds and follows on the next frame; see :meth:`keepsight.tracking.Tracker.step`."""
         return self._stream.step(rgb, time_s)

@@ -106,6 +106,15 @@ def open_session(
     return session, sorted(first, key=lambda item: (item.object_id, item.frame))
 
 
+def open_stream(tracker: Tracker, settings: Settings) -> Tracker | ConceptStream:
+    """What follows the frames of a live run as they come."""
+    if not settings.concepts:
+        return tracker
+    from keepsight.concepts import ConceptRules, ConceptStream
+
+    return ConceptStream(tracker, settings.concepts, load_detector(tracker, settings), ConceptRules.of(settings.rules))
+
+
 def load_detector(tracker: Tracker, settings: Settings) -> Detector:
     """The detector of settled settings."""
     from keepsight.concepts import choosing
@@ -131,7 +140,7 @@ def count_found(project: Project, video_id: int, concepts: Sequence[Concept]) ->
     return {concept.text: labels.count(concept.text.casefold()) for concept in concepts}
 
 
-def remarks_of(session: Session | ConceptSession | ConceptStream) -> list[str]:
+def remarks_of(session: Session | ConceptSession | Tracker | ConceptStream) -> list[str]:
     """What a person should know about how things were found."""
     dropped: dict[str, int] = getattr(session, "dropped", {})
     lines = list(getattr(session, "remarks", ()))

@@ -8,14 +8,22 @@ crops and the report are made from afterwards, and what can be followed again wi
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keepsight.core import Frame, FrameResult, InputError, KeepsightError, Prompt
+from keepsight.core import InputError, KeepsightError, Prompt
+from keepsight.pipeline.finding import (
+    check_asked,
+    count_found,
+    detector_line,
+    open_stream,
+    remarks_of,
+    settle_finding,
+)
 from keepsight.pipeline.folder import check_folder, create_project
 from keepsight.pipeline.job import Mode, Progress, ProgressCallback, SegmentJob, SegmentOutcome
 from keepsight.pipeline.outputs import LIVE_OVERLAY, RECORDING, crop_style, write_outputs
-from keepsight.pipeline.prompts import check_prompts
 from keepsight.pipeline.run import facts_of, load_tracker
 from keepsight.pipeline.settings import Settings, settings_of
 from keepsight.pipeline.stopping import StopRequest
@@ -26,6 +34,7 @@ from keepsight.store import Project
 from keepsight.video import VideoWriter, open_video
 
 if TYPE_CHECKING:
+    from keepsight.concepts import ConceptStream
     from keepsight.tracking import Tracker
     from keepsight.video import VideoSource
 
@@ -66,17 +75,22 @@ class _Live:
             )
         check_folder(job)
         crop_style(job.crop_options)
-        settings = settings_of(job)
+        settings = settle_finding(settings_of(job))
+        if settings.removed or any(concept.exemplars for concept in settings.concepts):
+            raise InputError(
+                "--exemplar and --remove do not apply to a live source; follow its recording.mp4 afterwards."
+            )
         with StageClock(self.times_s, "open"):
             source = _open(job.video)
         with source:
-            check_prompts(settings.prompts, source.height, source.width, job.stop)
+            check_asked(settings, source.height, source.width, job.stop)
             tracker, settings = load_tracker(settings, self.times_s, self._tell)
+            follower = open_stream(tracker, settings)
             with create_project(job) as project:
-                return self._follow_and_conclude(project, source, tracker, settings)
+                return self._follow_and_conclude(project, source, follower, settings)
 
     def _follow_and_conclude(
-        self, project: Project, source: VideoSource, tracker: Tracker, settings: Settings
+        self, project: Project, source: VideoSource, follower: Tracker | ConceptStream, settings: Settings
     ) -> SegmentOutcome:
         recording = self.job.folder / RECORDING
         with project.transaction():
@@ -89,18 +103,19 @@ class _Live:
                 frame_count=None,
                 fingerprint=source.fingerprint(),
             )
-            for prompt in settings.prompts:
+            # Beside what is found their ids are known when their frame comes.
+            for prompt in settings.prompts if not settings.concepts else ():
                 project.add_prompt(video_id, prompt)
             run_id = project.start_run(video_id, settings.to_json())
         try:
             with StopRequest() as stop:
-                self._follow(project, video_id, run_id, source, tracker, stop, settings.prompts)
+                self._follow(project, video_id, run_id, source, follower, stop, settings)
         except BaseException as error:
             with contextlib.suppress(KeepsightError):
                 project.set_frame_count(video_id, self.frames)
                 project.finish_run(run_id, "failed", note=str(error) or type(error).__name__)
             raise
-        self.notes += source.warnings
+        self.notes += [*source.warnings, *remarks_of(follower)]
         if not self.frames:
             project.finish_run(run_id, "failed", note="no frame came")
             raise InputError(f"{source.name} ended before its first frame; check that it plays elsewhere.")
@@ -130,6 +145,8 @@ class _Live:
             times_s=self.times_s,
             files=files,
             notes=self.notes,
+            detector=detector_line(settings, by_default=self.job.detector is None),
+            found=count_found(project, video_id, settings.concepts),
         )
 
     def _follow(
@@ -138,11 +155,12 @@ class _Live:
         video_id: int,
         run_id: int,
         source: VideoSource,
-        tracker: Tracker,
+        follower: Tracker | ConceptStream,
         stop: StopRequest,
-        prompts: tuple[Prompt, ...],
+        settings: Settings,
     ) -> None:
-        labels = {prompt.object_id: prompt.label for prompt in prompts}
+        prompts = settings.prompts
+        given = {prompt.object_id: prompt.label for prompt in prompts if prompt.label and not settings.concepts}
         overlay: VideoWriter | None = None
         time_s = -1.0
         with contextlib.ExitStack() as stack:
@@ -157,9 +175,12 @@ class _Live:
                 time_s = max(frame.time_s, time_s + 1e-3)  # a sender's clock may stand still; a video's may not
                 recording.write(frame.rgb, time_s)
                 clock.enter("track")
-                result = _step(tracker, frame, [prompt for prompt in prompts if prompt.frame == self.frames])
+                for prompt in [item for item in prompts if item.frame == self.frames]:
+                    self._say(project, video_id, follower, prompt, settings)
+                result = follower.step(frame.rgb, frame.time_s)
+                labels = given or dict(getattr(follower, "labels", {}))
                 clock.enter("store")
-                project.write_result(video_id, run_id, result)
+                project.write_result(video_id, run_id, result, labels=labels)
                 clock.enter("write")
                 if overlay is not None:
                     overlay.write(draw_overlay(frame.rgb, result, labels), time_s)
@@ -168,6 +189,31 @@ class _Live:
                 if stop.asked:
                     return
                 clock.enter("decode")
+
+    def _say(
+        self, project: Project, video_id: int, follower: Tracker | ConceptStream, prompt: Prompt, settings: Settings
+    ) -> None:
+        """Says to the tracker what a person said about the frame that comes next."""
+        if settings.concepts and prompt.object_id in settings.dealt:
+            prompt = replace(prompt, object_id=follower.next_id)  # type: ignore[union-attr]
+        try:
+            follower.add(
+                object_id=prompt.object_id,
+                points=prompt.points,
+                labels=prompt.labels,
+                box=prompt.box,
+                mask=prompt.mask,
+                label=prompt.label,
+            )
+        except InputError as error:
+            if not settings.concepts:
+                raise
+            self.notes.append(
+                f"What was said about object {prompt.object_id} on frame {prompt.frame} was left out: {error}"
+            )
+            return
+        if settings.concepts:
+            project.add_prompt(video_id, prompt)
 
     def _tell(self, stage: str, done: int, total: int | None) -> None:
         if self.progress is not None:
@@ -181,17 +227,3 @@ def _open(video: str | Path) -> VideoSource:
 
 def _writer(path: Path, source: VideoSource) -> VideoWriter:
     return VideoWriter(path, height=source.height, width=source.width, fps=source.fps, live=True)
-
-
-def _step(tracker: Tracker, frame: Frame, prompts: list[Prompt]) -> FrameResult:
-    """One frame of the stream, with what was said about it."""
-    for prompt in prompts:
-        tracker.add(
-            object_id=prompt.object_id,
-            points=prompt.points,
-            labels=prompt.labels,
-            box=prompt.box,
-            mask=prompt.mask,
-            label=prompt.label,
-        )
-    return tracker.step(frame.rgb, frame.time_s)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from found_jobs import Scripted, write_still
 from small_jobs import write_clip, write_model
 
 
@@ -15,3 +17,16 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_clip(folder / "clip.mp4")
     write_model(folder / "model")
     return folder
+
+
+@pytest.fixture(scope="session")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of a camera that stands still."""
+    return write_still(tmp_path_factory.mktemp("still") / "still.mp4")
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted], None]:
+    from keepsight.concepts import choosing
+
+    return lambda detector: monkeypatch.setattr(choosing, "pick", lambda *_, **__: detector)

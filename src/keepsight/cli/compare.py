@@ -12,14 +12,19 @@ from keepsight.cli.options import (
     WHAT,
     WRITE,
     Boxes,
+    DetectEvery,
+    Detector,
     DeviceName,
+    Exemplars,
     Masks,
     ModelName,
     Points,
     Precision,
+    Rules,
     Start,
     Stop,
     Stride,
+    Texts,
     ZoomSwitch,
 )
 
@@ -34,12 +39,17 @@ def compare(
     policies: Annotated[
         str, typer.Option("--policies", metavar="NAME,NAME,...", rich_help_panel=HOW, help="Policies to compare.")
     ] = "sam2,sam2long,mosam,dms",
+    text: Texts = None,
     point: Points = None,
     box: Boxes = None,
     mask: Masks = None,
     prompts: Annotated[
         Path | None, typer.Option("--prompts", rich_help_panel=WHAT, help="Prompts file, as for segment.")
     ] = None,
+    exemplar: Exemplars = None,
+    detector: Detector = None,
+    detect_every: DetectEvery = None,
+    rule: Rules = None,
     truth: Annotated[
         Path | None,
         typer.Option("--truth", rich_help_panel=WHAT, help="Folder of true masks (DAVIS PNGs), some or all frames."),
@@ -69,17 +79,25 @@ def compare(
 
     Every frame is decoded and encoded once for all of them; each gives what it would give alone. Example:
     keepsight compare clip.mp4 --box 0:100,80,220,260 --policies sam2,sam2long,dms
+
+    With --text every policy follows what it finds from the same detections; --policies sam3,dms are SAM 3's group selection
+    and SAM3-DMS' decoupled one.
     """
     from keepsight.cli import show
     from keepsight.pipeline.compare import CompareJob, read_options, read_policies, run_compare
     from keepsight.pipeline.job import SegmentJob, parse_options
-    from keepsight.pipeline.words import gather
+    from keepsight.pipeline.words import gather, read_rules
 
     names = read_policies(policies)
+    asked = gather(point or (), box or (), mask or (), prompts, texts=text or (), exemplars=exemplar or ())
     job = SegmentJob(
         video=video,
         out=out,
-        prompts=gather(point or (), box or (), mask or (), prompts).prompts,
+        prompts=asked.prompts,
+        dealt=asked.dealt,
+        concepts=asked.concepts,
+        detector=detector,
+        rules=read_rules(rule or (), detect_every),
         model=model,
         device=device,
         dtype=dtype,

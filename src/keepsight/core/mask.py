@@ -6,12 +6,13 @@ holds run lengths and everything that computes asks for the array.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco
 
 from keepsight.core.errors import InputError
@@ -105,6 +106,13 @@ class Mask:
         if self.area == 0 and other.area == 0:
             return 1.0
         return float(coco.iou([self._rle], [other._rle], [0])[0, 0])
+
+
+def mask_ious(a: Sequence[Mask], b: Sequence[Mask]) -> NDArray[np.float64]:
+    """Intersection over union of each pair, ``(N, M)`` in [0, 1]; 0 when both are empty."""
+    return np.asarray(coco.iou([one._rle for one in a], [one._rle for one in b], [0] * len(b)), float).reshape(
+        len(a), len(b)
+    )
 
 
 def _runs(counts: bytes) -> list[int]:

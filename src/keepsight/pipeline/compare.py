@@ -7,11 +7,8 @@ then about the frames so far.
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keepsight.core import FrameResult, InputError, Mask, Prompt, Source, StoreError, TrackedObject
+from keepsight.core import FrameResult, InputError, Mask, Source, StoreError, TrackedObject
 from keepsight.memory import POLICIES, PolicyFactory, policy_factory
 from keepsight.pipeline.comparison import (
     Agreement,
@@ -28,12 +25,21 @@ from keepsight.pipeline.comparison import (
     Spot,
     Truth,
     agreement_of,
+    numbered_alike,
     objects_of,
     quality_of,
     where_to_look,
 )
+from keepsight.pipeline.comparison_files import FILES, FILM, PLOT, draw_film, draw_plot, write_tables
+from keepsight.pipeline.finding import (
+    check_asked,
+    detector_line,
+    load_detector,
+    remarks_of,
+    session_maker,
+    settle_finding,
+)
 from keepsight.pipeline.job import Progress, ProgressCallback, SegmentJob
-from keepsight.pipeline.prompts import check_prompts
 from keepsight.pipeline.run import load_tracker
 from keepsight.pipeline.segment import visits_of
 from keepsight.pipeline.settings import Settings, settings_of
@@ -42,12 +48,9 @@ from keepsight.video import open_video
 
 if TYPE_CHECKING:
     from keepsight.tracking import Tracker
+    from keepsight.tracking.plan import Visit
     from keepsight.tracking.together import Together
     from keepsight.video import VideoSource
-
-FILM, PLOT, TABLE, TABLE_CSV, FRAMES_CSV = "compare.mp4", "compare.png", "table.json", "table.csv", "frames.csv"
-FILES = (TABLE, TABLE_CSV, FRAMES_CSV, PLOT, FILM)
-TRUTH_NAME = "truth"
 
 
 @dataclass(frozen=True)
@@ -202,12 +205,12 @@ class _Run:
         with open_video(job.video) as video:
             if video.live or video.frame_count is None:
                 raise InputError(f"{job.video} is a stream without an end; policies are compared on files and folders.")
-            settings = settings_of(replace(job, policy=None, policy_options=None, direction="forward"))
-            check_prompts(settings.prompts, video.height, video.width, video.frame_count)
-            total = len(visits_of(settings, video.frame_count))
+            settings = settle_finding(settings_of(replace(job, policy=None, policy_options=None, direction="forward")))
+            check_asked(settings, video.height, video.width, video.frame_count)
+            visits = visits_of(settings, video.frame_count)
             truth = None if wanted.truth is None else self._read_truth(wanted.truth, video, settings)
             tracker, settings = load_tracker(settings, {}, self._tell)
-            return self._compare(video, tracker, factories, settings, truth, total)
+            return self._compare(video, tracker, factories, settings, truth, visits)
 
     def _read_truth(self, folder: Path, video: VideoSource, settings: Settings) -> Truth:
         from keepsight.formats import read_davis
@@ -221,6 +224,9 @@ class _Run:
                         f"{video.width}x{video.height} px."
                     )
             truth[frame] = masks
+        if settings.concepts:
+            # Which is which is seen from the masks, once objects were found.
+            return {frame: masks for frame, masks in truth.items() if frame < (video.frame_count or 0)}
         followed = sorted({prompt.object_id for prompt in settings.prompts})
         known = sorted({object_id for masks in truth.values() for object_id in masks})
         missing = [object_id for object_id in followed if object_id not in known]
@@ -241,27 +247,60 @@ class _Run:
         factories: Mapping[str, PolicyFactory],
         settings: Settings,
         truth: Truth | None,
-        total: int,
+        visits: Sequence[Visit],
     ) -> Comparison:
         from keepsight.tracking.together import Together
 
-        together = Together(tracker.backbone, factories, tracker.options, video)
+        make, prompts = None, list(settings.prompts)
+        if settings.concepts:
+            from keepsight.concepts.once import OnceDetector
+
+            detector = OnceDetector(load_detector(tracker, settings))
+            make, prompts = session_maker(tracker, settings, {visit.frame for visit in visits}, detector)
+        together = Together(tracker.backbone, factories, tracker.options, video, make=make)
         results: dict[str, dict[int, FrameResult]] = {name: {} for name in factories}
         done = 0
         with StopRequest() as stop:
-            for prompt in settings.prompts:
+            for prompt in prompts:
                 together.add_prompt(prompt)
             way = together.propagate(settings.start, settings.stop, stride=settings.stride)
             with closing(way) as frames:  # type: ignore[type-var]
                 for done, shown in enumerate(frames, 1):
                     for name, result in shown.items():
                         results[name][result.frame] = result
-                    self._tell("follow", done, total)
+                    self._tell("follow", done, len(visits))
                     if stop.asked:
-                        break
-            cancelled = stop.asked and done < total
+                        # What is held back still comes.
+                        for session in together.sessions.values():
+                            session.cancel()
+            cancelled = stop.asked and done < len(visits)
         revised = {name: len(changed) for name, changed in self._revise(together, results).items()}
-        return self._conclude(video, together, results, revised, truth, settings.prompts, cancelled)
+        labels: dict[int, str | None] = {prompt.object_id: prompt.label for prompt in settings.prompts}
+        if settings.concepts:
+            results, labels = self._matched(together, settings, results, truth)
+        return self._conclude(video, together, results, revised, truth, labels, cancelled)
+
+    def _matched(
+        self,
+        together: Together,
+        settings: Settings,
+        results: dict[str, dict[int, FrameResult]],
+        truth: Truth | None,
+    ) -> tuple[dict[str, dict[int, FrameResult]], dict[int, str | None]]:
+        """Results in which the same id is the same object, and the names of the objects."""
+        self.notes.append(str(detector_line(settings, by_default=self.wanted.job.detector is None)))
+        for session in together.sessions.values():
+            self.notes += [line for line in remarks_of(session) if line not in self.notes]
+        alike = numbered_alike(results, truth)
+        labels: dict[int, str | None] = {}
+        for name, run in results.items():
+            for frame, result in run.items():
+                own = together.sessions[name].labels
+                new = {id(item.mask): item.object_id for item in alike[name][frame].objects}
+                labels |= {new[id(item.mask)]: own.get(item.object_id) for item in result.objects}
+        if not labels:
+            self.notes.append("Nothing was found.")
+        return alike, labels
 
     def _revise(self, together: Together, results: dict[str, dict[int, FrameResult]]) -> dict[str, list[FrameResult]]:
         changed = together.finalize()
@@ -281,7 +320,7 @@ class _Run:
         results: dict[str, dict[int, FrameResult]],
         revised: Mapping[str, int],
         truth: Truth | None,
-        prompts: tuple[Prompt, ...],
+        labels: Mapping[int, str | None],
         cancelled: bool,
     ) -> Comparison:
         self._tell("compare", 0, None)
@@ -306,11 +345,10 @@ class _Run:
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
         # The cheap ones first: a second Ctrl-C while the film is drawn keeps them.
-        _write_tables(folder, done, quality, self.wanted)
-        labels = {prompt.object_id: prompt.label for prompt in prompts}
-        _draw_plot(folder / PLOT, results, quality, agreement, spot, video)
+        write_tables(folder, done, quality, self.wanted.job.video)
+        draw_plot(folder / PLOT, results, quality, agreement, spot, video)
         self._tell("film", 0, None)
-        _draw_film(folder / FILM, video, results, truth, labels)
+        draw_film(folder / FILM, video, results, truth, labels)
         done.files = [(name, folder / name) for name in FILES if (folder / name).exists()]
         return done
 
@@ -391,119 +429,6 @@ def _look(spot: Spot | None, agreement: Agreement | None, video: VideoSource) ->
         f"Look at frames {where} ({second:.1f} s), object {spot.object_id}: {spot.pair[0]} and {spot.pair[1]} differ most "
         f"there (J {spot.j:.2f})."
     )
-
-
-# -- writing -------------------------------------------------------------------------------------------------------------
-def _write_tables(
-    folder: Path, done: Comparison, quality: Mapping[tuple[str, int], Quality], wanted: CompareJob
-) -> None:
-    from keepsight.store.files import replacing_file
-
-    table = {
-        "video": str(wanted.job.video),
-        "state": done.state,
-        "frames": done.frames,
-        "views_encoded": done.views,
-        "decode_s": round(done.decode_s, 3),
-        "encode_s": round(done.encode_s, 3),
-        "look": done.look,
-        "policies": [
-            {**vars(row), "objects": {str(object_id): values for object_id, values in row.objects.items()}}
-            for row in done.rows
-        ],
-        "agreement": [{"policies": list(pair), "j": j} for pair, j in done.pairs.items()],
-    }
-    with replacing_file(folder / TABLE) as path:
-        path.write_text(json.dumps(table, indent=1), encoding="utf-8")
-    columns = [name for name in vars(done.rows[0]) if name != "objects"]
-    _write_csv(folder / TABLE_CSV, columns, [[getattr(row, name) for name in columns] for row in done.rows])
-    lines: list[list[object]] = []
-    for name, run in done.results.items():
-        for frame, result in sorted(run.items()):
-            for item in result.objects:
-                own = quality.get((name, item.object_id))
-                j = None if own is None else own.by_frame.get(frame)
-                values = (f"{item.score:.4f}", f"{item.presence:.4f}", item.mask.area, j, item.source.value)
-                lines.append([name, item.object_id, frame, *values])
-    _write_csv(folder / FRAMES_CSV, ["policy", "object", "frame", "score", "presence", "area_px", "j", "source"], lines)
-
-
-def _write_csv(target: Path, columns: list[str], rows: list[list[Any]]) -> None:
-    from keepsight.store.files import replacing_file
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    with replacing_file(target) as path:
-        path.write_text(text.getvalue(), encoding="utf-8")
-
-
-def _draw_plot(
-    path: Path,
-    results: Results,
-    quality: Mapping[tuple[str, int], Quality],
-    agreement: Agreement | None,
-    spot: Spot | None,
-    video: VideoSource,
-) -> None:
-    from keepsight.render.versus import Curve, plot_runs
-
-    curves = []
-    for name, run in results.items():
-        for object_id in objects_of(results):
-            found = [
-                (frame, item)
-                for frame, result in sorted(run.items())
-                for item in result.objects
-                if item.object_id == object_id
-            ]
-            own = quality.get((name, object_id))
-            by_frame = {} if own is None else own.by_frame
-            curves.append(
-                Curve(
-                    run=name,
-                    object_id=object_id,
-                    frames=np.array([frame for frame, _ in found], np.int64),
-                    score=np.array([item.score for _, item in found]),
-                    presence=np.array([item.presence for _, item in found]),
-                    area=np.array([item.mask.area for _, item in found]) / (video.height * video.width),
-                    j=np.array([by_frame.get(frame, np.nan) for frame, _ in found]) if own else np.array([]),
-                )
-            )
-    plot_runs(
-        path,
-        curves,
-        [] if agreement is None else agreement.frames,
-        {} if agreement is None else {name: agreement.of(name) for name in results},
-        None if agreement is None else agreement.mean,
-        None if spot is None else (spot.first, spot.last),
-    )
-
-
-def _draw_film(
-    path: Path,
-    video: VideoSource,
-    results: dict[str, dict[int, FrameResult]],
-    truth: Truth | None,
-    labels: Mapping[int, str | None],
-) -> None:
-    from keepsight.render.versus import render_side_by_side
-
-    runs: dict[str, dict[int, FrameResult]] = dict(results)
-    if truth is not None:
-        # Frames without a truth have an empty pane.
-        shown = next(iter(results.values()))
-        runs[TRUTH_NAME] = {
-            frame: replace(
-                result,
-                objects=tuple(
-                    TrackedObject(object_id, mask, 1.0, 1.0) for object_id, mask in truth.get(frame, {}).items()
-                ),
-            )
-            for frame, result in shown.items()
-        }
-    render_side_by_side(path, video, runs, labels)
 
 
 def _listed(ids: list[int]) -> str:

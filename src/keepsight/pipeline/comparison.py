@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
-from keepsight.core import FrameResult, Mask, Source
+from keepsight.core import FrameResult, Mask, Source, TrackedObject
+from keepsight.core.mask import mask_ious
 from keepsight.core.metrics import boundary_accuracy
 
 #: What each policy gave: policy -> frame -> result. All policies have the same frames.
@@ -146,6 +148,76 @@ def quality_of(run: Mapping[int, FrameResult], truth: Truth, object_id: int) -> 
         return None
     j, f = np.mean(list(scores.values()), axis=0)
     return Quality(float(j), float(f), {frame: score[0] for frame, score in scores.items()})
+
+
+def numbered_alike(results: Results, truth: Truth | None = None) -> dict[str, dict[int, FrameResult]]:
+    """The same results with the same id for the same object, where each policy has found its objects for itself.
+
+    Objects are matched with those of the truth, or else of the first policy, by the IoU of their masks over all frames (the best
+    assignment); what matches none gets an id of its own. An object that one policy shows from a frame on and another does not is
+    absent in the other.
+    """
+    names = list(results)
+    if not results[names[0]]:
+        return {name: {} for name in names}
+    some = next(iter(results[names[0]].values()))
+    if truth is not None:
+        reference = {
+            frame: [TrackedObject(one, mask, 1.0, 1.0) for one, mask in masks.items()] for frame, masks in truth.items()
+        }
+    else:
+        reference = {frame: list(result.objects) for frame, result in results[names[0]].items()}
+    used = {item.object_id for items in reference.values() for item in items}
+    shown: dict[str, dict[int, list[TrackedObject]]] = {}
+    for name in names:
+        new = _matched(reference, {frame: list(result.objects) for frame, result in results[name].items()})
+        for one in sorted(
+            {item.object_id for result in results[name].values() for item in result.objects} - new.keys()
+        ):
+            new[one] = max(used, default=0) + 1
+            used.add(new[one])
+        shown[name] = {
+            frame: [replace(item, object_id=new[item.object_id]) for item in result.objects]
+            for frame, result in results[name].items()
+        }
+    born: dict[int, int] = {}
+    for run in shown.values():
+        for frame, items in run.items():
+            for item in items:
+                born[item.object_id] = min(frame, born.get(item.object_id, frame))
+    nothing = Mask.empty(some.height, some.width)
+    for run in shown.values():
+        for frame, items in run.items():
+            there = {item.object_id for item in items}
+            items += [
+                TrackedObject(one, nothing, 0.0, 0.0) for one, at in born.items() if frame >= at and one not in there
+            ]
+            items.sort(key=lambda item: item.object_id)
+    return {
+        name: {frame: replace(result, objects=tuple(shown[name][frame])) for frame, result in results[name].items()}
+        for name in names
+    }
+
+
+def _matched(ours: Mapping[int, list[TrackedObject]], theirs: Mapping[int, list[TrackedObject]]) -> dict[int, int]:
+    """Our id for those of their objects that match one of ours."""
+    a = sorted({item.object_id for items in ours.values() for item in items})
+    b = sorted({item.object_id for items in theirs.values() for item in items})
+    common, ours_px, theirs_px = np.zeros((len(a), len(b))), np.zeros(len(a)), np.zeros(len(b))
+    for frame in ours.keys() & theirs.keys():
+        left, right = ours[frame], theirs[frame]
+        rows = np.searchsorted(a, [item.object_id for item in left])
+        columns = np.searchsorted(b, [item.object_id for item in right])
+        left_px = np.array([item.mask.area for item in left], float)
+        right_px = np.array([item.mask.area for item in right], float)
+        ours_px[rows] += left_px
+        theirs_px[columns] += right_px
+        if len(left) and len(right):
+            iou = mask_ious([item.mask for item in left], [item.mask for item in right])
+            common[np.ix_(rows, columns)] += iou / (1 + iou) * (left_px[:, None] + right_px[None])
+    overlap = common / np.maximum(ours_px[:, None] + theirs_px[None] - common, 1)
+    chosen = zip(*linear_sum_assignment(-overlap), strict=True)
+    return {b[column]: a[row] for row, column in chosen if overlap[row, column] > 0}
 
 
 def _mean(table: Floats, known: NDArray[np.bool_], axis: int) -> Floats:

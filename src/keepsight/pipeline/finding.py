@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,10 @@ from keepsight.pipeline.words import check_concepts
 from keepsight.store import Project
 
 if TYPE_CHECKING:
-    from keepsight.concepts import ConceptSession, ConceptStream, Detector
+    from keepsight.concepts import ConceptSession, ConceptStream, CorrectedSession, Detector
+    from keepsight.memory import PolicyFactory
     from keepsight.tracking import Session, Tracker
+    from keepsight.tracking.sight import SightSource
     from keepsight.video import VideoSource
 
 ANYTHING = "thing"
@@ -89,21 +91,34 @@ def open_session(
     """
     if not settings.concepts:
         return tracker.open(video), list(settings.prompts)
+    make, first = session_maker(tracker, settings, visited, load_detector(tracker, settings))
+    return make(tracker.policy, video, None), first
+
+
+def session_maker(
+    tracker: Tracker, settings: Settings, visited: Collection[int], detector: Detector
+) -> tuple[Callable[[PolicyFactory, VideoSource, SightSource | None], CorrectedSession], list[Prompt]]:
+    """What makes a session of any policy with these concepts, and the prompts to begin it with; see :func:`open_session`."""
     from keepsight.concepts import ConceptRules, CorrectedSession
+    from keepsight.tracking import Tracker
 
     later = [item for item in settings.prompts if item.frame in visited and item.object_id not in settings.dealt]
     first = [item for item in settings.prompts if item not in later]
-    session = CorrectedSession(
-        tracker,
-        video,
-        settings.concepts,
-        load_detector(tracker, settings),
-        ConceptRules.of(settings.rules),
-        corrections=later,
-        removed=settings.removed,
-    )
+
+    def make(policy: PolicyFactory, video: VideoSource, sights: SightSource | None) -> CorrectedSession:
+        return CorrectedSession(
+            Tracker(tracker.backbone, policy, tracker.options),
+            video,
+            settings.concepts,
+            detector,
+            ConceptRules.of(settings.rules),
+            sights,
+            corrections=later,
+            removed=settings.removed,
+        )
+
     # Ids are given out upwards.
-    return session, sorted(first, key=lambda item: (item.object_id, item.frame))
+    return make, sorted(first, key=lambda item: (item.object_id, item.frame))
 
 
 def open_stream(tracker: Tracker, settings: Settings) -> Tracker | ConceptStream:

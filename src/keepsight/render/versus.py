@@ -125,7 +125,7 @@ def plot_runs(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    runs = list(dict.fromkeys(curve.run for curve in curves))
+    runs = list(dict.fromkeys([*agreement, *(curve.run for curve in curves)]))
     objects = sorted({curve.object_id for curve in curves})[:_MAX_OBJECTS]
     colours = {run: f"C{place}" for place, run in enumerate(runs)}
     kinds = ["score", "presence", "area", *(["j"] if any(len(curve.j) for curve in curves) else [])]

@@ -18,9 +18,12 @@ from keepsight.memory import PolicyFactory
 from keepsight.models.backbone import Backbone
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.session import Session
-from keepsight.tracking.sight import Sight
+from keepsight.tracking.sight import Sight, SightSource
 from keepsight.video import VideoSource
 from keepsight.video.shared import SharedVideo
+
+#: Makes one policy's session from the policy, its reader of the video and the sights that all share.
+SessionMaker = Callable[[PolicyFactory, VideoSource, SightSource], Session]
 
 
 class SharedSights:
@@ -95,10 +98,12 @@ class Together:
         options: of every session.
         video: to follow; closed by the caller.
         clock: seconds; ``time.thread_time`` measures work instead of time where one thread does all of it.
+        make: another kind of session than :class:`Session`.
 
     Attributes:
         usage: what each policy has cost.
         decode_s: seconds spent waiting for frames.
+        detect_s: seconds spent by a detector that all share, without the image encoder.
         sights: see :class:`SharedSights`.
     """
 
@@ -109,16 +114,18 @@ class Together:
         options: EngineOptions,
         video: VideoSource,
         clock: Callable[[], float] = time.perf_counter,
+        make: SessionMaker | None = None,
     ) -> None:
         self._clock = clock
         self.sights = SharedSights(backbone, clock)
         readers = SharedVideo(video, len(policies)).readers()
+        made = make or (lambda policy, reader, sights: Session(backbone, policy, options, reader, sights))
         self.sessions = {
-            name: Session(backbone, policy, options, reader, self.sights)
+            name: made(policy, reader, self.sights)
             for (name, policy), reader in zip(policies.items(), readers, strict=True)
         }
         self.usage = {name: Usage() for name in policies}
-        self.decode_s = 0.0
+        self.decode_s = self.detect_s = 0.0
         self._asked: dict[str, set[tuple[int, Region]]] = {name: set() for name in policies}
         self._prompted: set[int] = set()
 
@@ -128,9 +135,10 @@ class Together:
         return self.sights.seconds
 
     def alone_s(self, name: str) -> float:
-        """Seconds that a policy would take by itself, decoding of frames left out: its own, and its share of the encoder."""
+        """Seconds that a policy would take by itself, decoding of frames left out: its own, its share of the encoder, and the
+        detector."""
         share = self.encode_s / max(self.sights.views, 1)
-        return self.usage[name].own_s + share * self.usage[name].views
+        return self.usage[name].own_s + share * self.usage[name].views + self.detect_s
 
     def add_prompt(self, prompt: Prompt) -> None:
         """Says the same to all; see :meth:`Session.add_prompt`."""
@@ -195,7 +203,8 @@ class _Turn:
 
     def __init__(self, together: Together, name: str) -> None:
         self._together, self._name = together, name
-        self._decoding: float | None = None
+        # A stage that is not the policy's own work, when it began, and the encoder's seconds by then.
+        self._aside: tuple[str, float, float] | None = None
 
     def __enter__(self) -> None:
         self._begin, self._waited = self._together._clock(), 0.0
@@ -205,19 +214,25 @@ class _Turn:
 
     def enter_stage(self, stage: str) -> None:
         """Told by the session what begins."""
-        now = self._together._clock()
-        if stage == "decode":
-            self._decoding = now
-        elif self._decoding is not None:
-            self._waited += now - self._decoding
-            self._decoding = None
+        together = self._together
+        now, encoded = together._clock(), together.sights.seconds
+        if self._aside is not None:
+            what, since, before = self._aside
+            spent = now - since - (encoded - before)
+            self._waited += spent
+            if what == "decode":
+                together.decode_s += spent
+            else:
+                together.detect_s += spent
+            self._aside = None
+        if stage in ("decode", "detect"):
+            self._aside = stage, now, encoded
 
     def __exit__(self, *_: object) -> None:
         together = self._together
         spent = together._clock() - self._begin
-        if self._decoding is not None:  # asked for a frame, and there was none
+        if self._aside is not None:  # asked for a frame, and there was none
             self.enter_stage("end")
-        together.decode_s += self._waited
         usage = together.usage[self._name]
         usage.own_s += max(0.0, spent - self._waited - (together.sights.seconds - self._encoded))
         usage.views += len(together.sights.asked) - self._known

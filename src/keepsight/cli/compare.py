@@ -16,6 +16,7 @@ from keepsight.cli.options import (
     Detector,
     DeviceName,
     Exemplars,
+    Likes,
     Masks,
     ModelName,
     Points,
@@ -47,6 +48,7 @@ def compare(
         Path | None, typer.Option("--prompts", rich_help_panel=WHAT, help="Prompts file, as for segment.")
     ] = None,
     exemplar: Exemplars = None,
+    like: Likes = None,
     detector: Detector = None,
     detect_every: DetectEvery = None,
     rule: Rules = None,
@@ -89,14 +91,23 @@ def compare(
     from keepsight.pipeline.words import gather, read_rules
 
     names = read_policies(policies)
-    asked = gather(point or (), box or (), mask or (), prompts, texts=text or (), exemplars=exemplar or ())
+    asked = gather(
+        point or (),
+        box or (),
+        mask or (),
+        prompts,
+        texts=text or (),
+        exemplars=exemplar or (),
+        likes=like or (),
+        detector=detector,
+    )
     job = SegmentJob(
         video=video,
         out=out,
         prompts=asked.prompts,
         dealt=asked.dealt,
         concepts=asked.concepts,
-        detector=detector,
+        detector=asked.detector,
         rules=read_rules(rule or (), detect_every),
         model=model,
         device=device,

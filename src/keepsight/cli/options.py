@@ -48,6 +48,15 @@ Exemplars = Annotated[
         help="A box that shows what belongs to a --text, or with '-' what does not.",
     ),
 ]
+Likes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--like",
+        metavar="FRAME:X1,Y1,X2,Y2[=WORDS]",
+        rich_help_panel=WHAT,
+        help="A box around one of many; find and follow all that look like it.",
+    ),
+]
 Detector = Annotated[
     str | None,
     typer.Option(

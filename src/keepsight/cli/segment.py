@@ -17,6 +17,7 @@ from keepsight.cli.options import (
     Detector,
     DeviceName,
     Exemplars,
+    Likes,
     Masks,
     ModelName,
     Points,
@@ -50,6 +51,7 @@ def segment(
         ),
     ] = None,
     exemplar: Exemplars = None,
+    like: Likes = None,
     detector: Detector = None,
     detect_every: DetectEvery = None,
     rule: Rules = None,
@@ -124,14 +126,23 @@ def segment(
     from keepsight.pipeline.job import Outputs, SegmentJob, parse_options, read_mode
     from keepsight.pipeline.words import gather, read_rules
 
-    asked = gather(point or (), box or (), mask or (), prompts, texts=text or (), exemplars=exemplar or ())
+    asked = gather(
+        point or (),
+        box or (),
+        mask or (),
+        prompts,
+        texts=text or (),
+        exemplars=exemplar or (),
+        likes=like or (),
+        detector=detector,
+    )
     job = SegmentJob(
         video=video,
         out=out,
         prompts=asked.prompts,
         dealt=asked.dealt,
         concepts=asked.concepts,
-        detector=detector,
+        detector=asked.detector,
         selection=selection,
         rules=read_rules(rule or (), detect_every),
         removed=tuple(remove or ()),

@@ -11,7 +11,7 @@ from keepsight.models.download import missing_weights
 from keepsight.models.registry import local_dir, resolve
 from keepsight.pipeline.prompts import check_prompts
 from keepsight.pipeline.settings import Settings, weights_fingerprint
-from keepsight.pipeline.words import check_concepts
+from keepsight.pipeline.words import ANYTHING, LIKE, check_concepts
 from keepsight.store import Project
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from keepsight.tracking.sight import SightSource
     from keepsight.video import VideoSource
 
-ANYTHING = "thing"
-"""What is found is called, when nobody said what to call it."""
+_VISUAL = "visual"  # what SAM 3 was trained with where an example says it all
 
 
 def check_asked(settings: Settings, height: int, width: int, frame_count: int | None) -> None:
@@ -60,6 +59,8 @@ def settle_finding(settings: Settings) -> Settings:
     tracker = resolve(settings.model)
     if local_dir(tracker) is None:
         raise missing_weights(tracker)  # before speaking of detectors
+    if settings.detector == LIKE:
+        return _settle_likeness(settings)
     name = choosing.choose(settings.detector, settings.model)
     entry = next((item for item in choosing.ENTRIES if item.name == name), None)
     wordless = entry is not None and not entry.understands_words
@@ -76,6 +77,19 @@ def settle_finding(settings: Settings) -> Settings:
     model = name if entry is None else entry.model
     weights = "" if model is None else weights_fingerprint(local_dir(resolve(model)))
     return replace(settings, concepts=concepts, detector=name, detector_weights=weights)
+
+
+def _settle_likeness(settings: Settings) -> Settings:
+    """SAM 3 has a word of its own for "what looks like this"; elsewhere the word is a label."""
+    without = [concept.text for concept in settings.concepts if not concept.exemplars]
+    if without or not settings.concepts:
+        raise InputError(
+            f"The detector '{LIKE}' needs an example of '{(without or [ANYTHING])[0]}': add --like FRAME:X1,Y1,X2,Y2."
+        )
+    if resolve(settings.model).family == "sam3":
+        concepts = [replace(item, text=_VISUAL) if item.text == ANYTHING else item for item in settings.concepts]
+        return replace(settings, concepts=tuple(concepts))
+    return settings
 
 
 def open_session(
@@ -134,6 +148,8 @@ def load_detector(tracker: Tracker, settings: Settings) -> Detector:
     """The detector of settled settings."""
     from keepsight.concepts import choosing
 
+    if settings.detector == LIKE:
+        return choosing.pick_like(tracker)
     return choosing.pick(settings.detector, tracker, model=settings.model)
 
 
@@ -141,6 +157,9 @@ def detector_line(settings: Settings, *, by_default: bool) -> str | None:
     """What finds the objects of a run, in a line."""
     if settings.detector is None:
         return None
+    if settings.detector == LIKE:
+        own = resolve(settings.model).family == "sam3"
+        return f"Detector: {'sam3, by example' if own else 'like, which finds what looks like the example'}."
     from keepsight.concepts import choosing
 
     entry = next((item for item in choosing.ENTRIES if item.name == settings.detector), None)

@@ -43,7 +43,7 @@ def load_tracker(
             device=settings.device,
             dtype=settings.dtype,
             zoom=settings.zoom,
-            with_detector=settings.detector == "sam3" and resolve(settings.model).family == "sam3",
+            with_detector=settings.detector in ("sam3", "like") and resolve(settings.model).family == "sam3",
         )
         weights = weights_fingerprint(folder)
     device, dtype = str(tracker.backbone.device), str(tracker.backbone.dtype).removeprefix("torch.")

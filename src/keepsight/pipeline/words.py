@@ -5,6 +5,8 @@ The forms, beside those of :mod:`keepsight.pipeline.prompts`:
 * concept: a word or a short phrase
 * exemplar: ``[+|-]FRAME:X1,Y1,X2,Y2[=CONCEPT]``, a box around what belongs to a concept (``+``, which may be left out) or around
   what does not (``-``). Without ``=CONCEPT`` it is about the only concept there is.
+* like: ``FRAME:X1,Y1,X2,Y2[=CONCEPT]``, a box around one of many that look alike, all of which are to be found. Without a concept
+  they are called "thing".
 """
 
 from __future__ import annotations
@@ -22,6 +24,13 @@ from keepsight.pipeline.prompts import deal_prompts
 _FORM = re.compile(r"(?P<sign>[+-]?)(?P<frame>\d+):(?P<box>[^=]*)(?:=(?P<concept>.*))?", re.DOTALL)
 
 
+ANYTHING = "thing"
+"""What is found is called, when nobody said what to call it."""
+
+LIKE = "like"
+"""Detector that finds what looks like an example: SAM 3's own beside SAM 3, else by likeness."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a person asked for.
@@ -30,11 +39,13 @@ class Asked:
         prompts: clicks, boxes and masks.
         dealt: object ids among theirs that nobody chose.
         concepts: numbered from 1.
+        detector: that was named, or that ``--like`` asks for.
     """
 
     prompts: tuple[Prompt, ...] = ()
     dealt: frozenset[int] = frozenset()
     concepts: tuple[Concept, ...] = ()
+    detector: str | None = None
 
 
 def gather(
@@ -45,6 +56,8 @@ def gather(
     *,
     texts: Sequence[str] = (),
     exemplars: Sequence[str] = (),
+    likes: Sequence[str] = (),
+    detector: str | None = None,
 ) -> Asked:
     """All prompt options and a prompts file together.
 
@@ -58,13 +71,18 @@ def gather(
 
         prompts, concepts = load_request(file)
     said, dealt = deal_prompts(points, boxes, masks, known=prompts)
-    return Asked(tuple(said), dealt, parse_concepts(texts, exemplars, known=concepts))
+    found = parse_concepts(texts, exemplars, likes, known=concepts)
+    return Asked(tuple(said), dealt, found, detector or (LIKE if likes else None))
 
 
 def parse_concepts(
-    texts: Sequence[str] = (), exemplars: Sequence[str] = (), *, known: Sequence[Concept] = ()
+    texts: Sequence[str] = (),
+    exemplars: Sequence[str] = (),
+    likes: Sequence[str] = (),
+    *,
+    known: Sequence[Concept] = (),
 ) -> tuple[Concept, ...]:
-    """Reads ``--text`` and ``--exemplar``; see the module's text for their forms.
+    """Reads ``--text``, ``--exemplar`` and ``--like``; see the module's text for their forms.
 
     Args:
         known: concepts from elsewhere (a prompts file).
@@ -88,11 +106,14 @@ def parse_concepts(
         show(concept(item.text), item.exemplars)
     for text in texts:
         concept(text)
-    for text in exemplars:
-        exemplar, name = _exemplar(text)
+    shown = [("--exemplar", text) for text in exemplars] + [("--like", text) for text in likes]
+    for option, text in shown:
+        exemplar, name = _exemplar(option, text)
+        if name is None and not found and option == "--like":
+            name = ANYTHING
         if name is None and len(found) != 1:
             names = ", ".join(f"'{item.text}'" for item in found.values()) or "none"
-            raise InputError(f"--exemplar {text}: of which concept? Add =CONCEPT; there are: {names}.")
+            raise InputError(f"{option} {text}: of which concept? Add =CONCEPT; there are: {names}.")
         show(next(iter(found.values())) if name is None else concept(name), [exemplar])
     return tuple(found.values())
 
@@ -126,19 +147,19 @@ def check_concepts(concepts: Sequence[Concept], height: int, width: int, frame_c
                 )
 
 
-def _exemplar(text: str) -> tuple[Exemplar, str | None]:
+def _exemplar(option: str, text: str) -> tuple[Exemplar, str | None]:
     match = _FORM.fullmatch(text.strip())
     if match is None:
-        raise InputError(f"--exemplar {text}: expected [+|-]FRAME:X1,Y1,X2,Y2, optionally followed by =CONCEPT.")
+        raise InputError(f"{option} {text}: expected [+|-]FRAME:X1,Y1,X2,Y2, optionally followed by =CONCEPT.")
     try:
         numbers = [float(part) for part in match["box"].split(",")]
     except ValueError:
         numbers = []
     if len(numbers) != 4:
-        raise InputError(f"--exemplar {text}: expected four numbers in pixels, X1,Y1,X2,Y2.")
+        raise InputError(f"{option} {text}: expected four numbers in pixels, X1,Y1,X2,Y2.")
     x1, y1, x2, y2 = numbers
     name = match["concept"]
     try:
         return Exemplar(int(match["frame"]), (x1, y1, x2, y2), match["sign"] != "-"), name
     except InputError as error:
-        raise InputError(f"--exemplar {text}: {error}") from error
+        raise InputError(f"{option} {text}: {error}") from error

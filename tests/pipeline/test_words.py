@@ -23,7 +23,7 @@ def test_exemplars_go_to_their_concept() -> None:
         Concept(3, "pig", (Exemplar(2, (1, 1, 2, 2)),)),
     )
     assert parse_concepts(["cow"], ["-4:1,1,2,2"])[0].exemplars == (Exemplar(4, (1, 1, 2, 2), positive=False),)
-    with pytest.raises(InputError, match="of which concept.*'cow', 'dog'"):
+    with pytest.raises(InputError, match=r"of which concept.*'cow', 'dog'"):
         parse_concepts(["cow", "dog"], ["0:1,1,2,2"])
 
 

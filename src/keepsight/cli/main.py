@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from keepsight.cli import compare, demo, doctor, models, policies, segment, train
+from keepsight.cli import ask, compare, demo, doctor, models, policies, segment, train
 
 app = typer.Typer(
     name="keepsight",
@@ -70,6 +70,8 @@ def run(arguments: Sequence[str]) -> int:
         arguments.remove("--debug")
         debug = True
     try:
+        if not arguments and ask.in_terminal():
+            arguments = ask.ask()
         app(args=arguments, prog_name="keepsight")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 import transformers
 from rich.console import Console
-from rich.table import Table
 
 from keepsight.concepts import Concept, ConceptRules, Detections
 from keepsight.concepts.loop import ConceptLoop
@@ -180,15 +179,14 @@ def main() -> None:
     device = resolve_device(arguments.device)
     # It warns on every frame that the number of objects is held.
     transformers.utils.logging.set_verbosity_error()
-    table = Table(title=f"concepts, {arguments.size} px, {device}, {torch.get_num_threads()} threads: ms a frame")
-    for column in ("objects", "transformers", "ours", "ratio"):
-        table.add_column(column, justify="right")
+    console = Console()
+    console.print(f"concepts, {arguments.size} px, {device}, {torch.get_num_threads()} threads: ms a frame")
+    console.print(f"{'objects':>8}{'transformers':>14}{'ours':>8}{'ratio':>8}")
     for count in arguments.objects:
         theirs, ours = compare(
             arguments.size, count, device, full=arguments.full, rounds=arguments.rounds, each=arguments.each
         )
-        table.add_row(str(count), f"{theirs * 1000:.0f}", f"{ours * 1000:.0f}", f"{theirs / ours:.2f}")
-    Console().print(table)
+        console.print(f"{count:>8}{theirs * 1000:>14.0f}{ours * 1000:>8.0f}{theirs / ours:>8.2f}")
 
 
 if __name__ == "__main__":

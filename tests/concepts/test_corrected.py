@@ -92,3 +92,11 @@ def test_broken_off_it_goes_on_as_if_it_had_not(broken_off, stride):
     again.load_state(state)
     results += list(again.propagate(stride=stride, resume=True))
     assert results == whole
+
+
+@pytest.mark.parametrize("on_tracked", [True, False])
+def test_a_mask_that_a_detection_made_says_so(on_tracked):
+    made = session(only(A), recondition_every=4, recondition_on_tracked=on_tracked)
+    sources = {result.frame: result[1].source for result in made.propagate()}
+    assert [frame for frame, source in sources.items() if source is Source.DETECTED] == [0, 4, 8, 12, 16, 20, 24, 28]
+    assert {sources[frame] for frame in (1, 3, 5, 29)} == {Source.TRACKED}

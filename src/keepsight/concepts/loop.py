@@ -28,13 +28,10 @@ from keepsight.memory import FrameRecord, Role, Step
 from keepsight.tracking import Sight
 from keepsight.tracking.engine import Chosen
 from keepsight.tracking.track import Track
-from keepsight.tracking.tracks import TrackSet
+from keepsight.tracking.tracks import CONFIRMED, TrackSet
 
 MOST_ANCHORS = 4
 """Conditioning frames that an object gets by being detected, at most; the oldest goes first (SAM 3 reads four)."""
-
-CONFIRMED = "confirmed"
-"""Mark of the conditioning frames that an object got by being detected."""
 
 WRITTEN_SCORE = 10.0
 """Presence logit, or minus it, with which masks are remembered."""

@@ -17,6 +17,9 @@ from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, Track
 
+CONFIRMED = "confirmed"
+"""Mark of a conditioning frame that a detector's mask made or confirmed; what is shown there is that mask."""
+
 
 class FeatureCache:
     """Sights of frames, least recently used out first, within a byte budget."""
@@ -120,6 +123,8 @@ class TrackSet:
 
 
 def _source(track: Track, record: FrameRecord) -> Source:
+    if CONFIRMED in record.marks:
+        return Source.DETECTED
     if record.role is not Role.PROMPT:
         return Source.TRACKED
     return Source.DETECTED if record.frame not in track.prompts else Source.PROMPT

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from keepsight.cli import ask, compare, demo, doctor, models, policies, segment, train
+from keepsight.cli import ask, clip, compare, crop, demo, doctor, models, policies, segment, train
 
 app = typer.Typer(
     name="keepsight",
@@ -26,6 +26,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("segment")(segment.segment)
+app.command("clip")(clip.clip)
+app.command("crop")(crop.crop)
 app.command("compare")(compare.compare)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)

@@ -70,7 +70,7 @@ def write_outputs(
         with timed("annotations"):
             export_ytvis(project, video_id, job.folder / _PATHS["annotations"])
     if "overlay" in missing or "crops" in missing:
-        watched = _Watched(video, len(project.frames_done(video_id)), lambda done, total: tell("draw", done, total))
+        watched = Watched(video, len(project.frames_done(video_id)), lambda done, total: tell("draw", done, total))
         with timed("draw"):
             render_all(
                 cast("VideoSource", watched),
@@ -88,7 +88,7 @@ def write_outputs(
     return files_of(job, project, video_id)
 
 
-class _Watched:
+class Watched:
     """A video that tells how many of its frames have been handed out; everything else is the video's own."""
 
     def __init__(self, video: VideoSource, total: int, tell: Callable[[int, int], None]) -> None:

@@ -18,6 +18,12 @@ from keepsight.render.tags import RgbArray
 from keepsight.store import TrackPoint
 from keepsight.video import VideoWriter
 
+_CHOICES = {
+    "window": ("smoothed", "per_frame", "fixed"),
+    "absent": ("skip", "black"),
+    "background": ("black", "blur", "keep"),
+}
+
 
 @dataclass(frozen=True)
 class CropStyle:
@@ -29,7 +35,7 @@ class CropStyle:
             jitters); ``fixed`` keeps one scale for the whole video, so that size in px stays comparable.
         smooth_s: how long, in seconds, the smoothed window takes to react; more is calmer, and leaves more room around it.
         absent: ``skip`` leaves frames without the object out; ``black`` keeps them, so that the crop runs in step with the video.
-        background: ``black`` outside the mask, or ``keep`` the picture.
+        background: ``black`` outside the mask, ``blur`` the picture there, or ``keep`` it.
         size_px: side of the output; ``None`` picks one from the object's size, 64 to 640.
     """
 
@@ -37,10 +43,13 @@ class CropStyle:
     window: Literal["smoothed", "per_frame", "fixed"] = "smoothed"
     smooth_s: float = 0.4
     absent: Literal["skip", "black"] = "skip"
-    background: Literal["black", "keep"] = "black"
+    background: Literal["black", "blur", "keep"] = "black"
     size_px: int | None = None
 
     def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise InputError(f"Crop {name} {getattr(self, name)!r} is unknown; use {', '.join(known)}.")
         if not 0 <= self.margin <= 10:
             raise InputError(f"Crop margin {self.margin} is out of range; give 0 to 10 times the object's size.")
         if self.size_px is not None and not 16 <= self.size_px <= 4096:
@@ -124,7 +133,7 @@ def cut(
     if right <= left or bottom <= top:
         return np.zeros((size_px, size_px, 3), np.uint8)
     piece = np.ascontiguousarray(rgb[top:bottom, left:right])
-    if background == "black":
+    if background != "keep":
         inside = np.zeros(piece.shape[:2], np.uint8)
         x, y, pixels = pixels_in_box(mask)
         rows, columns = (
@@ -134,7 +143,7 @@ def cut(
         if rows.start < rows.stop and columns.start < columns.stop:
             part = pixels[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
             inside[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = part
-        piece = cv2.copyTo(piece, inside, np.zeros_like(piece))
+        piece = cv2.copyTo(piece, inside, _blurred(piece, side) if background == "blur" else np.zeros_like(piece))
     scale = size_px / side
     if scale < 1:
         # Shrinking by interpolation alone would skip pixels and shimmer; averaging first does not.
@@ -150,6 +159,12 @@ def cut(
     matrix = np.array([[scale_x, 0, shift_x], [0, scale_y, shift_y]])
     out: RgbArray = cv2.warpAffine(piece, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
     return out
+
+
+def _blurred(piece: RgbArray, side: float) -> RgbArray:
+    """The surroundings without detail, by as much of the window whatever its size in px."""
+    blurred: RgbArray = cv2.GaussianBlur(piece, (0, 0), sigmaX=max(1.0, side / 24), borderType=cv2.BORDER_REPLICATE)
+    return blurred
 
 
 def _segments(frames: NDArray[np.int64], fps: float) -> list[slice]:

@@ -1,0 +1,158 @@
+"""Cut-outs of an earlier run, made again in another way from its project: nothing is tracked."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from keepsight.core import InputError, StoreError
+from keepsight.pipeline.job import PROJECT_NAME, Progress, ProgressCallback
+from keepsight.pipeline.outputs import Watched, crop_style
+from keepsight.render import CropStyle, render_all
+from keepsight.render.crops import CropPlan
+from keepsight.store import Project
+from keepsight.store.files import replacing_file
+from keepsight.video import open_video
+
+if TYPE_CHECKING:
+    from keepsight.store import StoredVideo
+    from keepsight.video import VideoSource
+
+BOXES_NAME, OBJECTS_NAME = "boxes.csv", "objects"
+_COLUMNS = (
+    *("object", "label", "frame", "time_s", "x1", "y1", "x2", "y2", "area_px", "score", "presence"),
+    *("window_x1", "window_y1", "window_side", "crop_frame"),
+)
+
+
+@dataclass
+class CropOutcome:
+    """What was cut out.
+
+    Attributes:
+        clips: path by object id; an object that is never visible has none.
+        boxes: the CSV of boxes.
+        frames: frames of the project.
+        notes: lines a person should read.
+    """
+
+    clips: dict[int, Path]
+    boxes: Path
+    frames: int
+    labels: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def crop_style_of(*, size: int | None, margin: float, background: str, path: str, absent: str = "skip") -> CropStyle:
+    """The style for the words of the command line and of the pipeline's settings.
+
+    Raises:
+        InputError: a value out of range.
+    """
+    window = {"smooth": "smoothed", "per-frame": "per_frame"}.get(path, path)
+    kept = "keep" if background == "original" else str(background)
+    return crop_style(
+        {"size_px": size, "margin": margin, "background": kept, "window": str(window), "absent": str(absent)}
+    )
+
+
+def crop_objects(
+    where: Path,
+    out: Path | None = None,
+    *,
+    style: CropStyle | None = None,
+    video: str | Path | None = None,
+    overwrite: bool = False,
+    progress: ProgressCallback | None = None,
+) -> CropOutcome:
+    """Writes ``out/objects/ID.mp4`` and ``out/boxes.csv`` from a project.
+
+    Args:
+        where: a project file or the folder that it lies in.
+        out: default ``crops`` beside the project.
+        style: how to cut.
+        video: where the video is now; default where it was when it was tracked.
+
+    Raises:
+        InputError: no such project, no result in it, or not its video.
+        StoreError: cut-outs are there already, or the folder cannot be written.
+    """
+    path = where / PROJECT_NAME if where.is_dir() else where
+    out = out or path.parent / "crops"
+    style = style or CropStyle()
+    if not path.is_file():
+        raise InputError(
+            f"There is no project in {where}; give the output folder of `keepsight segment`, or its project file."
+        )
+    if (out / OBJECTS_NAME).exists() and not overwrite:
+        raise StoreError(f"{out} holds cut-outs already; replace them by --overwrite, or choose another --out.")
+    with Project.open(path, read_only=True) as project:
+        stored = _only_video(project, path)
+        with _open_tracked(stored, video) as source:
+            frames = len(project.frames_done(stored.id))
+
+            def tell(done: int, total: int) -> None:
+                if progress is not None:
+                    progress(Progress("cut out", done, total))
+
+            watched = Watched(source, frames, tell)
+            made = render_all(cast("VideoSource", watched), project, stored.id, out, overlay=False, crop_style=style)
+            boxes = out / BOXES_NAME
+            with replacing_file(boxes) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows(_rows(project, stored, source, style))
+            labels = {item.object_id: item.label or "" for item in project.objects(stored.id)}
+            return CropOutcome(made.crops, boxes, frames, labels, list(source.warnings))
+
+
+def _only_video(project: Project, path: Path) -> StoredVideo:
+    videos = project.videos()
+    if not videos or not project.frames_done(videos[0].id):
+        raise InputError(f"{path} has no results yet; follow something with `keepsight segment` first.")
+    return videos[0]
+
+
+def _open_tracked(stored: StoredVideo, now: str | Path | None) -> VideoSource:
+    source = open_video(now if now is not None else stored.path)
+    if source.fingerprint() != stored.fingerprint:
+        source.close()
+        raise InputError(
+            f"{now or stored.path} is not the video that was followed ({stored.name}); say where that is with --video."
+        )
+    return source
+
+
+def _rows(project: Project, stored: StoredVideo, source: VideoSource, style: CropStyle) -> Iterator[tuple[Any, ...]]:
+    """One row an object and frame on which it is visible; ``crop_frame`` is the frame of its cut-out."""
+    yield _COLUMNS
+    done = sorted(project.frames_done(stored.id))
+    place = {frame: number for number, frame in enumerate(done)} if style.absent == "black" else {}
+    times_s = source.times_s
+    for item in project.objects(stored.id):
+        plan = CropPlan(project.track(stored.id, item.object_id), source.fps, style)
+        seen = 0
+        for point in project.track(stored.id, item.object_id):
+            window = plan.window(point.frame)
+            if point.box is None or window is None:
+                continue
+            x, y, side = window
+            yield (
+                *(item.object_id, item.label or "", point.frame, f"{times_s[point.frame]:.4f}"),
+                *(f"{value:g}" for value in point.box),
+                *(point.area, f"{point.score:.4f}", f"{point.presence:.4f}"),
+                *(f"{x - side / 2:.2f}", f"{y - side / 2:.2f}", f"{side:.2f}"),
+                place.get(point.frame, seen),
+            )
+            seen += 1
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Removes what a killed writer left in ``folder``; only while no other process writes there."""
+    for pattern in (f".{OBJECTS_NAME}.*.tmp", f".{OBJECTS_NAME}.*.old"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(".boxes.*.csv"):
+        path.unlink(missing_ok=True)

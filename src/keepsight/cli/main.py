@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from keepsight.cli import ask, clip, compare, crop, demo, doctor, models, policies, segment, train
+from keepsight.cli import ask, clip, compare, crop, demo, doctor, export, import_, models, policies, segment, train
 
 app = typer.Typer(
     name="keepsight",
@@ -29,6 +29,8 @@ app.command("segment")(segment.segment)
 app.command("clip")(clip.clip)
 app.command("crop")(crop.crop)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
+app.command("import")(import_.import_)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 app.command("policies")(policies.policies)

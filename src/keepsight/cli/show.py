@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from keepsight.pipeline.exchange import Exchange
     from keepsight.pipeline.job import Progress as Event
     from keepsight.pipeline.job import SegmentOutcome
 
@@ -78,6 +79,15 @@ def outcome(result: SegmentOutcome) -> None:
     width = max((len(name) for name, _ in result.files), default=0)
     for name, path in result.files:
         console.print(f"  {name:<{width}}  {shown(path)}", markup=False)
+
+
+def exchange(result: Exchange) -> None:
+    """Says what went in or out, what could not be held, and where it is."""
+    console = out()
+    for line in result.notes:
+        console.print(f"note: {line}", markup=False)
+    console.print(result.summary, markup=False)
+    console.print(f"  {shown(result.path)}", markup=False)
 
 
 def shown(path: Path) -> str:

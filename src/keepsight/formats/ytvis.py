@@ -5,34 +5,48 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from keepsight.core import InputError, Mask
+from keepsight.formats.exchange import Export, Import, ReadFrame, ReadObject, check_file, in_order, score_of
 from keepsight.store import Project, StoredObject, StoredVideo
 from keepsight.store.files import replacing_file
 
+FILE = "annotations.json"
 _UNNAMED = "object"
 
 
 @dataclass(frozen=True)
 class YtvisTrack:
-    """One object of a YTVIS file: frame index -> mask, only the frames where it is present."""
+    """One object of a YTVIS file: frame index -> mask, only the frames where it is present. ``scores`` are by frame, where
+    the file has them."""
 
     video_id: int
     object_id: int
     label: str
     masks: dict[int, Mask]
     score: float | None = None
+    scores: dict[int, float] = field(default_factory=dict)
 
 
-def export_ytvis(project: Project, video_id: int, path: str | os.PathLike[str]) -> int:
+def export_ytvis(
+    project: Project,
+    video_id: int,
+    path: str | os.PathLike[str],
+    *,
+    start: int | None = None,
+    stop: int | None = None,
+) -> int:
     """Writes ``annotations.json`` for one video; returns the number of objects.
 
     ``segmentations``, ``bboxes`` (``[x, y, width, height]`` px), ``areas`` (px) and ``scores`` have one entry a frame, ``null``
     where the object is absent or was not looked for. Overlapping objects stay as they are. Written frame by frame: memory does
     not grow with the video.
+
+    Args:
+        start, stop: objects are written for ``start <= frame < stop`` only; there is still an entry for every frame.
 
     Raises:
         StoreError: the file cannot be written.
@@ -40,6 +54,7 @@ def export_ytvis(project: Project, video_id: int, path: str | os.PathLike[str]) 
     video = project.video(video_id)
     objects = project.objects(video_id)
     length = _length(project, video, objects)
+    window = range(start or 0, length if stop is None else stop)
     names = list(dict.fromkeys(item.label or _UNNAMED for item in objects)) or [_UNNAMED]
     with replacing_file(path) as temporary, temporary.open("w", encoding="utf-8") as out:
         out.write('{"info": ' + json.dumps({"description": "Written by Keepsight", "version": "1.0"}))
@@ -50,7 +65,7 @@ def export_ytvis(project: Project, video_id: int, path: str | os.PathLike[str]) 
         out.write(',\n"annotations": [')
         for number, item in enumerate(objects, start=1):
             out.write("\n" if number == 1 else ",\n")
-            _write_object(out, project, video, item, number, names.index(item.label or _UNNAMED) + 1, length)
+            _write_object(out, project, video, item, number, names.index(item.label or _UNNAMED) + 1, length, window)
         out.write("\n]}\n")
     return len(objects)
 
@@ -78,6 +93,12 @@ def read_ytvis(path: str | os.PathLike[str]) -> list[YtvisTrack]:
             names = {category["id"]: category["name"] for category in categories}
             masks = {frame: Mask.from_coco(rle) for frame, rle in enumerate(entry["segmentations"]) if rle is not None}
             score = entry.get("score")
+            where = f"{file}: annotation {number}"
+            scores = {
+                frame: score_of(value, where)
+                for frame, value in enumerate(entry.get("scores") or ())
+                if value is not None
+            }
             tracks.append(
                 YtvisTrack(
                     video_id=int(entry["video_id"]),
@@ -85,6 +106,7 @@ def read_ytvis(path: str | os.PathLike[str]) -> list[YtvisTrack]:
                     label=str(names.get(entry["category_id"], entry["category_id"])),
                     masks=masks,
                     score=None if score is None else float(score),
+                    scores=scores,
                 )
             )
         except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
@@ -117,7 +139,14 @@ def _video_entry(video: StoredVideo, length: int) -> dict[str, Any]:
 
 
 def _write_object(
-    out: IO[str], project: Project, video: StoredVideo, item: StoredObject, number: int, category: int, length: int
+    out: IO[str],
+    project: Project,
+    video: StoredVideo,
+    item: StoredObject,
+    number: int,
+    category: int,
+    length: int,
+    window: range,
 ) -> None:
     head = {
         "id": number,
@@ -131,7 +160,7 @@ def _write_object(
     }
     out.write(json.dumps(head)[:-1] + ', "segmentations": ')
     masks = (
-        (frame, found.mask.to_coco() if found.present else None)
+        (frame, found.mask.to_coco() if found.present and frame in window else None)
         for frame, found in project.masklet(video.id, item.object_id)
     )
     _write_list(out, _every_frame(masks, length))
@@ -141,7 +170,7 @@ def _write_object(
         for point in project.track(video.id, item.object_id):
             x1, y1, x2, y2 = point.box or (0, 0, 0, 0)
             values = {"bboxes": [x1, y1, x2 - x1, y2 - y1], "areas": point.area, "scores": round(point.score, 5)}
-            yield point.frame, values[name] if point.area else None
+            yield point.frame, values[name] if point.area and point.frame in window else None
 
     for name in ("bboxes", "areas", "scores"):
         out.write(f', "{name}": ')
@@ -168,3 +197,35 @@ def _write_list(out: IO[str], values: Iterable[Any]) -> None:
     for number, value in enumerate(values):
         out.write((", " if number else "") + json.dumps(value))
     out.write("]")
+
+
+def write_ytvis(source: Export, folder: Path) -> None:
+    """Writes ``annotations.json``, see :func:`export_ytvis`; nothing is lost but the difference of absent and not looked at."""
+    for _ in source.results():
+        pass
+    export_ytvis(source.project, source.video.id, folder / FILE, start=source.start, stop=source.stop)
+
+
+def read_ytvis_tracks(source: Import) -> Iterator[ReadFrame]:
+    """Reads the annotations of one video, see :func:`read_ytvis`.
+
+    Raises:
+        InputError: several videos in the file, masks of another size.
+    """
+    file = check_file(source.path, FILE)
+    tracks = read_ytvis(file)
+    if len({track.video_id for track in tracks}) > 1:
+        raise InputError(f"{file} is about several videos; import one video at a time.")
+    found: dict[int, dict[int, ReadObject]] = {}
+    for track in tracks:
+        object_id = source.object_id(track.object_id, str(file))
+        where = f"{file}, object {object_id}"
+        source.declare(object_id, track.label)
+        score = score_of(track.score, where)
+        for frame, mask in track.masks.items():
+            source.check_size(mask.height, mask.width, f"{where}, frame {frame}")
+            objects = found.setdefault(frame, {})
+            if object_id in objects:
+                raise InputError(f"{where} is twice on frame {frame}.")
+            objects[object_id] = ReadObject(object_id, mask, track.scores.get(frame, score))
+    yield from in_order(found)

@@ -43,8 +43,8 @@ def replacing_folder(path: str | os.PathLike[str], ours: str) -> Iterator[Path]:
     """Gives a temporary folder to fill; on leaving, it takes the name ``path``, replacing an earlier folder of the same kind.
 
     Args:
-        ours: regular expression that every file name of an existing folder must match in full; a folder that holds anything
-            else is a person's and is never replaced.
+        ours: regular expression that every file of an existing folder must match in full, by its path inside with ``/``; a folder
+            that holds anything else is a person's and is never replaced.
 
     Raises:
         StoreError: the folder holds other files, cannot be written, the disk is full.
@@ -71,11 +71,14 @@ def _check_replaceable(target: Path, ours: str) -> None:
         return
     if not target.is_dir():
         raise StoreError(f"{target} is a file, but a folder is to be written there; choose another name.")
-    for entry in target.iterdir():
-        if not re.fullmatch(ours, entry.name) or entry.is_dir():
-            raise StoreError(
-                f"{target} holds {entry.name}, which is not ours to replace; choose an empty or new folder."
-            )
+    for folder, below, files in os.walk(target):
+        inside = Path(folder).relative_to(target)
+        # Links to folders are listed among the folders but never walked into.
+        links = [name for name in below if Path(folder, name).is_symlink()]
+        empty = [inside] if not below and not files and folder != str(target) else []
+        for path in [*empty, *(inside / name for name in [*links, *files])]:
+            if path in empty or not re.fullmatch(ours, path.as_posix()):
+                raise StoreError(f"{target} holds {path}, which is not ours to replace; choose an empty or new folder.")
 
 
 @contextlib.contextmanager

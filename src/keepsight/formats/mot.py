@@ -1,0 +1,209 @@
+"""MOT and MOTS text: ``gt/gt.txt`` with one object a line, frames counted from 1."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from keepsight.core import FrameResult, InputError, Mask
+from keepsight.formats.exchange import (
+    Export,
+    Import,
+    ReadFrame,
+    ReadObject,
+    check_file,
+    in_order,
+    score_of,
+)
+
+FILE = "gt/gt.txt"
+LABELS = "labels.txt"
+_KNOWN = {"car": 1, "person": 2, "pedestrian": 2}  # what the MOTS evaluators mean by 1 and 2; 10 is "ignore"
+_FIRST_OTHER = 11
+_MOTS_INSTANCES = 1000
+
+
+def write_mot(source: Export, folder: Path) -> None:
+    """Writes ``frame,id,x,y,width,height,score,class,1``, ``labels.txt`` (names of the classes, from 1) and ``seqinfo.ini``.
+
+    Boxes only, in px from the corner 0,0 of the first pixel. Ids start at 1: where an object is 0, all are dealt anew.
+    """
+    ids, names = source.fit_ids(1, 2**31 - 1), source.names()
+    with _open(source, folder) as out:
+        for result in source.results():
+            source.losses["empty_frames"] += not any(item.present for item in result.objects)
+            for item in result.objects:
+                if item.mask.box is None or item.object_id not in ids:
+                    continue
+                x1, y1, x2, y2 = item.mask.box
+                box = ",".join(f"{value:.10g}" for value in (x1, y1, x2 - x1, y2 - y1))
+                number = names.index(source.label(item.object_id)) + 1
+                out.write(f"{result.frame + 1},{ids[item.object_id]},{box},{round(item.score, 5):g},{number},1\n")
+                source.losses["masks_as_boxes"] += 1
+    (folder / LABELS).write_text("".join(f"{_one_line(name)}\n" for name in names), encoding="utf-8")
+
+
+def write_mots(source: Export, folder: Path) -> None:
+    """Writes ``frame id class height width rle`` as MOTSChallenge has it: id = class x 1000 + instance, no overlaps.
+
+    Where objects overlap, the one added last is on top. Instances are the object ids where all are 1 to 999, else dealt from 1.
+    ``car`` is class 1, ``person`` and ``pedestrian`` 2, other names 11 and on (10 means "ignore"); ``labels.txt`` has the names.
+    """
+    ids = source.fit_ids(1, _MOTS_INSTANCES - 1)
+    others = count(_FIRST_OTHER)
+    classes: dict[str, int] = {}
+    for name in source.names():
+        classes[name] = _KNOWN.get(name.lower()) or next(others)
+    values = {key: classes[source.label(key)] * _MOTS_INSTANCES + instance for key, instance in ids.items()}
+    source.written_as = values
+    with _open(source, folder) as out:
+        for result in source.results():
+            kept = tuple(item for item in result.objects if item.object_id in ids)
+            masks, overlap = without_overlap(replace(result, objects=kept))
+            source.losses["overlap_px"] += overlap
+            source.losses["empty_frames"] += not any(mask.area for mask in masks.values())
+            for object_id, mask in masks.items():
+                if mask.area:
+                    kind = classes[source.label(object_id)]
+                    rle = mask.counts.decode("ascii")
+                    out.write(f"{result.frame + 1} {values[object_id]} {kind} {mask.height} {mask.width} {rle}\n")
+    table = "".join(f"{number} {_one_line(name)}\n" for name, number in classes.items())
+    (folder / LABELS).write_text(table, encoding="utf-8")
+
+
+def without_overlap(result: FrameResult) -> tuple[dict[int, Mask], int]:
+    """Object id -> what can be seen of it where the object added last is on top, and the number of pixels that were claimed by
+    more than one (once for every object too many)."""
+    taken = np.zeros((result.height, result.width), bool)
+    masks, overlap = {}, 0
+    for item in reversed(result.objects):
+        masks[item.object_id] = item.mask
+        if item.mask.box is None:
+            continue
+        x1, y1, x2, y2 = (int(side) for side in item.mask.box)
+        window, pixels = taken[y1:y2, x1:x2], item.mask.to_array()
+        shared = int(np.count_nonzero(window & pixels[y1:y2, x1:x2]))
+        if shared:
+            overlap += shared
+            visible = pixels & ~taken
+            masks[item.object_id] = Mask.from_array(visible)
+        window |= pixels[y1:y2, x1:x2]
+    return {item.object_id: masks[item.object_id] for item in result.objects}, overlap
+
+
+def read_mot(source: Import) -> Iterator[ReadFrame]:
+    """Reads ``gt.txt`` or a tracker's results: at least ``frame,id,x,y,width,height``. Lines whose seventh number is 0 (not to be
+    considered) are left out and counted; -1 there, as trackers write it, is a score of 1."""
+    file = _file(source.path)
+    names = dict(enumerate(_lines_of(file.parent.parent / LABELS) or _lines_of(file.parent / LABELS), start=1))
+    found: dict[int, dict[int, ReadObject]] = {}
+    for number, line in _rows(file):
+        where = f"{file}, line {number}"
+        parts = line.replace(" ", "").split(",") if "," in line else line.split()
+        try:
+            frame, value = (_whole(part) for part in parts[:2])
+            x, y, width, height = (float(part) for part in parts[2:6])
+            kind = _whole(parts[7]) if len(parts) > 7 else -1
+            score = 1.0 if len(parts) < 7 or float(parts[6]) < 0 else score_of(parts[6], where)
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"{where}: expected frame,id,x,y,width,height but found {line[:60]!r}.") from error
+        if score == 0:
+            source.troubles["ignored_lines"] += 1
+            continue
+        object_id = source.object_id(value, where)
+        source.declare(object_id, names.get(kind))
+        item = source.from_box(object_id, (x, y, x + width, y + height), where, score)
+        _add(source, found, frame, item, where)
+    yield from in_order(found)
+
+
+def read_mots(source: Import) -> Iterator[ReadFrame]:
+    """Reads ``frame id class height width rle``; class 10 (regions to ignore) is left out and counted."""
+    file = _file(source.path)
+    names = {1: "car", 2: "pedestrian"}
+    for line in _lines_of(file.parent.parent / LABELS) or _lines_of(file.parent / LABELS):
+        number_text, _, name = line.partition(" ")
+        if number_text.isdecimal():
+            names[int(number_text)] = name
+    found: dict[int, dict[int, ReadObject]] = {}
+    for number, line in _rows(file):
+        where = f"{file}, line {number}"
+        parts = line.split(" ")
+        try:
+            frame, value, kind, height, width = (_whole(part) for part in parts[:5])
+            (counts,) = parts[5:]
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"{where}: expected frame id class height width rle but found {line[:60]!r}.") from error
+        if kind == 10:
+            source.troubles["ignored_lines"] += 1
+            continue
+        object_id = source.object_id(value, where)
+        source.declare(object_id, names.get(kind))
+        mask = source.mask({"size": [height, width], "counts": counts}, where)
+        _add(source, found, frame, ReadObject(object_id, mask), where)
+    yield from in_order(found)
+
+
+def _add(
+    source: Import, found: dict[int, dict[int, ReadObject]], frame: int, item: ReadObject | None, where: str
+) -> None:
+    objects = found.setdefault(source.frame(frame - 1, f"{where} (frames count from 1)"), {})
+    if item is None:
+        return
+    if item.object_id in objects:
+        raise InputError(f"{where}: object {item.object_id} is twice on frame {frame}.")
+    objects[item.object_id] = item
+
+
+@contextlib.contextmanager
+def _open(source: Export, folder: Path) -> Iterator[IO[str]]:
+    """``gt.txt``, with ``seqinfo.ini`` beside it at the end."""
+    (folder / "gt").mkdir()
+    with (folder / FILE).open("w", encoding="utf-8") as out:
+        yield out
+    video = source.video
+    length = video.frame_count or max(source.project.frames_done(video.id), default=-1) + 1
+    (folder / "seqinfo.ini").write_text(
+        f"[Sequence]\nname={_one_line(video.name)}\nimDir=img1\nframeRate={video.fps:g}\nseqLength={length}\n"
+        f"imWidth={video.width}\nimHeight={video.height}\nimExt=.jpg\n",
+        encoding="utf-8",
+    )
+
+
+def _file(path: Path) -> Path:
+    names = (FILE, "gt.txt")
+    return check_file(path, next((name for name in names if path.is_dir() and (path / name).exists()), FILE))
+
+
+def _rows(file: Path) -> Iterator[tuple[int, str]]:
+    try:
+        with file.open(encoding="utf-8-sig") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield number, line.strip()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not a text file.") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def _lines_of(file: Path) -> list[str]:
+    return [line for _, line in _rows(check_file(file))] if file.is_file() else []
+
+
+def _whole(text: str) -> int:
+    number = float(text)  # some tools write 12.0
+    if not math.isfinite(number) or number != int(number):
+        raise ValueError(f"{text} is no whole number")
+    return int(number)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

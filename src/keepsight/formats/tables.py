@@ -1,0 +1,126 @@
+"""Plain tables of boxes, one row an object on a frame: CSV, and Parquet where ``pyarrow`` is installed."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from keepsight.core import InputError
+from keepsight.formats.exchange import Export, Import, ReadFrame, ReadObject, check_file, in_order, score_of
+
+CSV, PARQUET = "boxes.csv", "boxes.parquet"
+COLUMNS = ("frame", "time_s", "object_id", "label", "x1", "y1", "x2", "y2", "score")
+_BATCH_ROWS = 5000
+
+
+def write_csv(source: Export, folder: Path) -> None:
+    """Writes ``boxes.csv``: corners in px, the far ones on the far edge; rows only where an object is present."""
+    with (folder / CSV).open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(_rows(source))
+
+
+def write_parquet(source: Export, folder: Path) -> None:
+    """Writes ``boxes.parquet`` with the columns of the CSV, typed, some thousand rows at a time.
+
+    Raises:
+        InputError: ``pyarrow`` is not installed.
+    """
+    pyarrow, parquet = _pyarrow()
+    kinds = (pyarrow.int64(), pyarrow.float64(), pyarrow.int64(), pyarrow.string(), *[pyarrow.float64()] * 5)
+    schema = pyarrow.schema(list(zip(COLUMNS, kinds, strict=True)))
+    with parquet.ParquetWriter(folder / PARQUET, schema) as writer:
+        for rows in _batches(_rows(source)):
+            columns = [pyarrow.array(values, kind) for values, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
+            writer.write_batch(pyarrow.record_batch(columns, schema=schema))
+
+
+def _rows(source: Export) -> Iterator[tuple[Any, ...]]:
+    for result in source.results():
+        source.losses["empty_frames"] += not any(item.present for item in result.objects)
+        for item in result.objects:
+            if item.mask.box is not None:
+                source.losses["masks_as_boxes"] += 1
+                label = source.label(item.object_id)
+                yield result.frame, result.time_s, item.object_id, label, *item.mask.box, round(item.score, 5)
+
+
+def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == _BATCH_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def read_csv(source: Import) -> Iterator[ReadFrame]:
+    """Reads a table with at least ``frame``, ``object_id`` and ``x1 y1 x2 y2``, in any order of columns and rows."""
+    file = check_file(source.path, CSV)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            yield from _read(source, file, csv.DictReader(stream))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not a text file.") from error
+    except csv.Error as error:
+        raise InputError(f"{file} is not CSV: {error}.") from error
+
+
+def read_parquet(source: Import) -> Iterator[ReadFrame]:
+    """Reads what :func:`read_csv` reads from a Parquet file."""
+    file = check_file(source.path, PARQUET)
+    pyarrow, parquet = _pyarrow()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for batch in parquet.ParquetFile(file).iter_batches(_BATCH_ROWS):
+            yield from batch.to_pylist()
+
+    try:
+        yield from _read(source, file, rows())
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{file} is not Parquet: {error}.") from error
+
+
+def _read(source: Import, file: Path, rows: Iterable[dict[str, Any]]) -> Iterator[ReadFrame]:
+    found: dict[int, dict[int, ReadObject]] = {}
+    times: dict[int, float] = {}
+    for number, row in enumerate(rows, start=1):
+        where = f"{file}, row {number}"
+        try:
+            frame, value = int(row["frame"]), int(row["object_id"])
+            x1, y1, x2, y2 = (float(row[name]) for name in ("x1", "y1", "x2", "y2"))
+            time_s = float(row["time_s"]) if row.get("time_s") not in (None, "") else None
+        except KeyError as error:
+            raise InputError(f"{file} has no column {error}; it needs frame, object_id, x1, y1, x2 and y2.") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"{where}: {str(error)[:100]}.") from error
+        object_id = source.object_id(value, where)
+        source.declare(object_id, row.get("label") or None)
+        if time_s is not None:
+            if not math.isfinite(time_s):
+                raise InputError(f"{where}: time {time_s} must be a finite number of seconds.")
+            times[frame] = time_s
+        score = row.get("score")
+        item = source.from_box(object_id, (x1, y1, x2, y2), where, score_of(None if score == "" else score, where))
+        objects = found.setdefault(source.frame(frame, where), {})
+        if item is not None and object_id in objects:
+            raise InputError(f"{where}: object {object_id} is twice on frame {frame}.")
+        if item is not None:
+            objects[object_id] = item
+    yield from in_order(found, times)
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise InputError("Parquet needs pyarrow: `pip install keepsight[parquet]`, or use --format csv.")
+    import pyarrow
+    import pyarrow.parquet
+
+    return pyarrow, pyarrow.parquet

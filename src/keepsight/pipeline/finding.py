@@ -179,9 +179,10 @@ def remarks_of(session: Session | ConceptSession | Tracker | ConceptStream) -> l
     dropped: dict[str, int] = getattr(session, "dropped", {})
     lines = list(getattr(session, "remarks", ()))
     if dropped:
+        left = "was" if sum(dropped.values()) == 1 else "were"
         reasons = ", ".join(f"{count} {_REASONS.get(reason, reason)}" for reason, count in dropped.items())
         lines.append(
-            f"Of what the detector gave, {sum(dropped.values())} could not be used and were left out: {reasons}."
+            f"Of what the detector gave, {sum(dropped.values())} could not be used and {left} left out: {reasons}."
         )
     return [*lines, *getattr(session, "refused", ())]
 

@@ -303,7 +303,7 @@ class _Segmentation:
             files=made,
             notes=self.notes,
             resume=self.job.resume_line() if state == "cancelled" else None,
-            detector=detector_line(settings, by_default=self.job.detector is None),
+            detector=detector_line(settings, by_default=self.job.detector is None and self.job.mode != Mode.RESUME),
             found=count_found(project, video_id, settings.concepts),
         )
 

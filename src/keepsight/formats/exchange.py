@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -89,7 +90,7 @@ class Export:
         """Every name once, in the order of the objects."""
         return list(dict.fromkeys(item.label or UNNAMED for item in self.objects)) or [UNNAMED]
 
-    @property
+    @cached_property
     def _labels(self) -> dict[int, str | None]:
         return {item.object_id: item.label for item in self.objects}
 

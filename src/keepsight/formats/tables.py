@@ -85,7 +85,7 @@ def read_parquet(source: Import) -> Iterator[ReadFrame]:
     try:
         yield from _read(source, file, rows())
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{file} is not Parquet: {error}.") from error
+        raise InputError(f"{file} is not Parquet: {str(error).rstrip('.')}.") from error
 
 
 def _read(source: Import, file: Path, rows: Iterable[dict[str, Any]]) -> Iterator[ReadFrame]:

@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import keepsight
+from fixed_camera import FixedClip
+from keepsight.concepts.choosing import pick
 from keepsight.render import draw_overlay
+from keepsight.video import VideoSource, open_video
+from sprites import Pictures
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "samples" / "bigbuckbunny.mp4"
@@ -48,29 +52,53 @@ def row(example: Example) -> NDArray[np.uint8]:
     session = keepsight.load("builtin").open(SAMPLE)
     for number, prompt in enumerate(example.prompts, 1):
         session.add(object_id=number, frame=example.frame, **prompt)
+    results = session.propagate(example.frame, max(example.shown) + 1)
+    shown = {result.frame: result for result in results if result.frame in example.shown}
+    first, *others = example.shown
+    return strip(session.video, shown, {first: example.title, **{frame: f"frame {frame}" for frame in others}})
+
+
+def found(video: VideoSource, detector: str, shown: tuple[int, ...]) -> NDArray[np.uint8]:
+    """What a detector that needs no words finds, and the built-in model follows."""
+    tracker = keepsight.load("builtin")
+    rules = keepsight.ConceptRules(detect_every=8)
+    session = keepsight.ConceptSession(tracker, video, "thing", pick(detector, tracker), rules)
+    results = {result.frame: result for result in session.propagate(shown[0], shown[-1] + 1) if result.frame in shown}
+    return strip(video, results, {frame: f"{detector}, frame {frame}" for frame in shown})
+
+
+def strip(video: VideoSource, results: dict[int, keepsight.FrameResult], titles: dict[int, str]) -> NDArray[np.uint8]:
+    """Frames side by side, each with its masks and its title below."""
     tiles = []
-    for result in session.propagate(example.frame, max(example.shown) + 1):
-        if result.frame in example.shown:
-            picture = np.ascontiguousarray(draw_overlay(session.video.read(result.frame).rgb, result, {}))
-            height = round(TILE_WIDTH * picture.shape[0] / picture.shape[1])
-            tile = cv2.resize(picture, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA)
-            text = example.title if not tiles else f"frame {result.frame}"
-            tile[height - 26 :] = tile[height - 26 :] // 3
-            cv2.putText(tile, text, (8, height - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-            tiles.append(tile)
+    for frame, title in titles.items():
+        picture = np.ascontiguousarray(draw_overlay(video.read(frame).rgb, results[frame], {}))
+        height = round(TILE_WIDTH * picture.shape[0] / picture.shape[1])
+        tile = cv2.resize(picture, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA)
+        tile[height - 26 :] = tile[height - 26 :] // 3
+        cv2.putText(tile, title, (8, height - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        tiles.append(tile)
     return np.hstack(tiles).astype(np.uint8)
+
+
+def save(picture: NDArray[np.uint8], path: Path) -> None:
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    print(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
-    out = parser.parse_args().out
+    parser.add_argument("--data", type=Path, default=None, help="folder with the packages that training fetches")
+    options = parser.parse_args()
+    out = options.out
     out.mkdir(parents=True, exist_ok=True)
     for name, examples in (("good", GOOD), ("bad", BAD)):
-        picture = np.vstack([row(example) for example in examples])
-        path = out / f"builtin_{name}.jpg"
-        cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        print(path)
+        save(np.vstack([row(example) for example in examples]), out / f"builtin_{name}.jpg")
+    with open_video(SAMPLE) as video:
+        save(found(video, "everything", (96, 104, 112, 120)), out / "everything.jpg")
+    if options.data is not None:
+        clip = FixedClip(Pictures.held_out(options.data), 1, 120)
+        save(found(clip, "motion", (10, 40, 60, 80)), out / "motion.jpg")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,21 @@ from typing import Annotated
 
 import typer
 
-from keepsight.cli import ask, clip, compare, crop, demo, doctor, export, import_, models, policies, segment, train
+from keepsight.cli import (
+    ask,
+    clip,
+    compare,
+    crop,
+    demo,
+    doctor,
+    export,
+    import_,
+    models,
+    pipeline,
+    policies,
+    segment,
+    train,
+)
 
 app = typer.Typer(
     name="keepsight",
@@ -28,6 +42,7 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("clip")(clip.clip)
 app.command("crop")(crop.crop)
+app.add_typer(pipeline.app, name="pipeline")
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("import")(import_.import_)

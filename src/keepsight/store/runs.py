@@ -28,7 +28,7 @@ class Runs:
         with self._db.transaction("the run was started"):
             cursor = self._db.execute(
                 "INSERT INTO runs (video_id, settings, state, owner, started_at) VALUES (?, ?, 'running', ?, ?)",
-                (video_id, _json(settings), _this_process(), utc_now()),
+                (video_id, _json(settings), this_process(), utc_now()),
             )
             return int(cursor.lastrowid or 0)
 
@@ -36,7 +36,7 @@ class Runs:
         with self._db.transaction("the run was resumed"):
             self._db.execute(
                 "UPDATE runs SET state = 'running', note = '', finished_at = NULL, owner = ? WHERE id = ?",
-                (_this_process(), run_id),
+                (this_process(), run_id),
             )
 
     def finish(self, run_id: int, state: str, note: str, facts: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ class Runs:
         for row in self._db.rows("SELECT * FROM runs WHERE video_id = ? ORDER BY id", (video_id,)):
             values = dict(row)
             owner = values.pop("owner")
-            if values["state"] == "running" and not _is_alive(owner):
+            if values["state"] == "running" and not is_alive(owner):
                 values["state"] = "interrupted"
             values["settings"], values["facts"] = json.loads(values["settings"]), json.loads(values["facts"])
             runs.append(StoredRun(**values))
@@ -89,12 +89,12 @@ def _json(values: dict[str, Any]) -> str:
         raise InputError(f"Run settings and facts must be plain JSON values: {error}.") from error
 
 
-def _this_process() -> str:
+def this_process() -> str:
     # The start time tells a process from a later one that was given the same number.
     return f"{platform.node()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
 
 
-def _is_alive(owner: str) -> bool:
+def is_alive(owner: str) -> bool:
     host, pid, started = owner.rsplit("/", 2)
     if host != platform.node():
         return False  # the file was copied here; its run cannot be

@@ -1,0 +1,269 @@
+"""The manifest: what is to be done, who is doing it, and what came of it. One SQLite file that many processes share."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from keepsight.core import InputError, StoreError
+from keepsight.store.runs import is_alive, this_process
+
+STAGES = ("plan", "clip", "segment", "crop")
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS units (
+    id INTEGER PRIMARY KEY,
+    video TEXT NOT NULL, source TEXT NOT NULL, clip INTEGER NOT NULL, stage INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'running', 'done', 'failed')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    owner TEXT,
+    error TEXT NOT NULL DEFAULT '',
+    seconds REAL NOT NULL DEFAULT 0,
+    settings TEXT NOT NULL DEFAULT '{}', results TEXT NOT NULL DEFAULT '{}', outputs TEXT NOT NULL DEFAULT '{}',
+    completed INTEGER NOT NULL DEFAULT 0,
+    changed INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (video, clip, stage)
+);
+CREATE INDEX IF NOT EXISTS by_state ON units (state, stage);
+"""
+# Late stages first: what is begun is finished before more is begun, so that little lies about half done.
+_CLAIM = """
+SELECT id FROM units AS u WHERE state = 'ready' AND stage IN ({}) AND NOT EXISTS (
+    SELECT 1 FROM units AS e WHERE e.video = u.video AND e.clip IN (0, u.clip) AND e.stage < u.stage AND e.state != 'done'
+) ORDER BY stage DESC, id LIMIT 1
+"""
+_CHANGED = "changed = (SELECT MAX(changed) + 1 FROM units)"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One step of one clip (of a whole video where ``clip`` is 0).
+
+    Attributes:
+        video: name of the video in the batch, fit for a folder.
+        source: the video itself.
+        attempts: how often it was begun since it was last asked for.
+        owner: the process that does it; its lease ends with that process.
+        settings: what the unit before left for it.
+        results: what is worth telling about what it did.
+        outputs: SHA-256 by path.
+        completed: how often it was done to the end; more than once only where its outputs were removed.
+        changed: rises with every change of any unit.
+    """
+
+    id: int
+    video: str
+    source: str
+    clip: int
+    stage: str
+    state: str
+    attempts: int
+    owner: str | None
+    error: str
+    seconds: float
+    settings: dict[str, Any]
+    results: dict[str, Any]
+    outputs: dict[str, str]
+    completed: int
+    changed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.video}_{self.clip:04d}" if self.clip else self.video
+
+
+class Manifest:
+    """Opens the manifest, making it where there is none.
+
+    Raises:
+        StoreError: it cannot be read or written.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        if not create and not path.is_file():
+            raise InputError(f"There is no batch in {path.parent}; begin one with `keepsight pipeline run`.")
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(_SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"The manifest {path} cannot be used: {error}.") from error
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"The manifest {self.path} cannot be written: {error}.") from error
+
+    # ---- the batch ----
+
+    def fact(self, name: str) -> Any:
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set_fact(self, name: str, value: Any) -> None:
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+
+    def take_charge(self) -> None:
+        """Makes this process the one that conducts the batch.
+
+        Raises:
+            StoreError: another one is at it.
+        """
+        with self._write() as db:
+            row = db.execute("SELECT value FROM facts WHERE name = 'conductor'").fetchone()
+            if row is not None and json.loads(row[0]) != this_process() and is_alive(json.loads(row[0])):
+                raise StoreError(f"The batch in {self.path.parent} is being worked on by another process; wait for it.")
+            db.execute("INSERT OR REPLACE INTO facts VALUES ('conductor', ?)", (json.dumps(this_process()),))
+
+    def add_videos(self, videos: Mapping[str, str]) -> None:
+        """Adds videos (source by name) that are not there."""
+        with self._write() as db:
+            db.executemany(
+                f"INSERT OR IGNORE INTO units (video, source, clip, stage, changed) VALUES (?, ?, 0, 0, {_NEXT})",
+                list(videos.items()),
+            )
+
+    # ---- units ----
+
+    def units(self, since: int = -1) -> list[Unit]:
+        """Units that changed after ``since``, in the order of their changes."""
+        rows = self._db.execute("SELECT * FROM units WHERE changed > ? ORDER BY changed", (since,))
+        return [_unit(row) for row in rows]
+
+    def claim(self, stages: Sequence[str]) -> Unit | None:
+        """Takes a unit that can be done now; it is this process's until it is finished or the process ends."""
+        marks = ",".join(str(STAGES.index(stage)) for stage in stages)
+        with self._write() as db:
+            row = db.execute(_CLAIM.format(marks)).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                f"UPDATE units SET state = 'running', owner = ?, attempts = attempts + 1, {_CHANGED} WHERE id = ?",
+                (this_process(), row["id"]),
+            )
+            return _unit(db.execute("SELECT * FROM units WHERE id = ?", (row["id"],)).fetchone())
+
+    def finish(
+        self,
+        unit: Unit,
+        seconds: float,
+        outputs: Mapping[str, str],
+        results: Mapping[str, Any],
+        following: Sequence[tuple[int, Mapping[str, Any]]],
+    ) -> bool:
+        """Ends a unit and makes those that follow from it, together.
+
+        Args:
+            following: (clip, settings) of units of the next stage.
+
+        Returns:
+            ``False`` where the unit is no longer this process's, and then nothing is changed.
+        """
+        with self._write() as db:
+            done = db.execute(
+                "UPDATE units SET state = 'done', owner = NULL, error = '', seconds = ?, outputs = ?, results = ?, "
+                f"completed = completed + 1, {_CHANGED} WHERE id = ? AND owner = ? AND state = 'running'",
+                (seconds, json.dumps(outputs), json.dumps(results), unit.id, this_process()),
+            )
+            if done.rowcount != 1:
+                return False
+            db.executemany(
+                f"INSERT OR IGNORE INTO units (video, source, clip, stage, settings, changed) VALUES (?, ?, ?, ?, ?, {_NEXT})",
+                [
+                    (unit.video, unit.source, clip, STAGES.index(unit.stage) + 1, json.dumps(settings))
+                    for clip, settings in following
+                ],
+            )
+            return True
+
+    def fail(self, unit: Unit, error: str, seconds: float) -> None:
+        """Ends a unit that cannot be done."""
+        with self._write() as db:
+            db.execute(
+                f"UPDATE units SET state = 'failed', owner = NULL, error = ?, seconds = ?, {_CHANGED} "
+                "WHERE id = ? AND owner = ?",
+                (error, seconds, unit.id, this_process()),
+            )
+
+    def release(self, attempts: int | None) -> int:
+        """Gives back what dead processes held.
+
+        Args:
+            attempts: a unit that was begun so often fails; ``None`` does not count what was begun (the whole batch was killed).
+
+        Returns:
+            How many units are still held by living processes.
+        """
+        held = 0
+        for unit in self._running():
+            if unit.owner is not None and is_alive(unit.owner):
+                held += 1
+                continue
+            lost = attempts is not None and unit.attempts >= attempts
+            with self._write() as db:
+                db.execute(
+                    f"UPDATE units SET state = ?, owner = NULL, attempts = ?, error = ?, {_CHANGED} "
+                    "WHERE id = ? AND owner = ? AND state = 'running'",
+                    (
+                        "failed" if lost else "ready",
+                        unit.attempts - (attempts is None),
+                        f"its process died {unit.attempts} times (out of memory?)" if lost else "",
+                        unit.id,
+                        unit.owner,
+                    ),
+                )
+        return held
+
+    def _running(self) -> list[Unit]:
+        return [_unit(row) for row in self._db.execute("SELECT * FROM units WHERE state = 'running'")]
+
+    def ask_again(self, ids: Sequence[int]) -> None:
+        """Makes units ready once more."""
+        with self._write() as db:
+            db.executemany(
+                f"UPDATE units SET state = 'ready', attempts = 0, error = '', {_CHANGED} WHERE id = ?",
+                [(i,) for i in ids],
+            )
+
+    def over(self) -> bool:
+        """Whether nothing is being done and nothing can be."""
+        everything = ",".join(str(number) for number in range(len(STAGES)))
+        busy = self._db.execute("SELECT 1 FROM units WHERE state = 'running' LIMIT 1").fetchone()
+        return busy is None and self._db.execute(_CLAIM.format(everything)).fetchone() is None
+
+
+_NEXT = "(SELECT COALESCE(MAX(changed), 0) + 1 FROM units)"
+
+
+def _unit(row: sqlite3.Row) -> Unit:
+    values = dict(row)
+    values["stage"] = STAGES[values["stage"]]
+    for name in ("settings", "results", "outputs"):
+        values[name] = json.loads(values[name])
+    return Unit(**values)

@@ -1,0 +1,83 @@
+"""The report of a batch: one page with every object, what failed, and where the time went."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+from jinja2 import Environment, PackageLoader
+
+from keepsight.core import KeepsightError
+from keepsight.pipeline.batch.config import BatchConfig
+from keepsight.pipeline.batch.manifest import STAGES, Unit
+from keepsight.store.files import replacing_file
+from keepsight.video import open_video
+
+REPORT_NAME = "pipeline.html"
+_THUMBNAIL_PX = 112
+
+
+def write_batch_report(path: Path, config: BatchConfig, units: Sequence[Unit]) -> None:
+    """Writes the page; it needs nothing but itself.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    videos: dict[str, dict[str, Any]] = {}
+    for unit in sorted(units, key=lambda item: (item.video, item.clip, STAGES.index(item.stage))):
+        video = videos.setdefault(unit.video, {"name": unit.video, "plan": {}, "clips": 0, "objects": [], "notes": []})
+        if unit.stage == "plan":
+            video["plan"] = unit.results
+        video["clips"] += unit.stage == "clip"
+        video["notes"] += [note for note in unit.results.get("notes", []) if note not in video["notes"]]
+        if unit.stage == "crop" and unit.state == "done":
+            video["objects"] += [
+                item | {"number": unit.clip, "picture": _thumbnail(item["clip"])} for item in unit.results["objects"]
+            ]
+    environment = Environment(
+        loader=PackageLoader("keepsight.render"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("pipeline.html.j2").render(
+        videos=list(videos.values()),
+        stages=stage_rows(units),
+        failed=[unit for unit in units if unit.state == "failed"],
+        objects=sum(len(video["objects"]) for video in videos.values()),
+        settings=config.model_dump(mode="json", exclude_defaults=True),
+        inner=inner_times(units),
+    )
+    with replacing_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def stage_rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
+    """Units and seconds by stage."""
+    rows = []
+    for stage in STAGES:
+        mine = [unit for unit in units if unit.stage == stage]
+        states = Counter(unit.state for unit in mine)
+        rows.append({"stage": stage, "units": len(mine), "seconds": sum(unit.seconds for unit in mine), **states})
+    return rows
+
+
+def inner_times(units: Sequence[Unit]) -> dict[str, float]:
+    """Seconds by what following was busy with."""
+    total: Counter[str] = Counter()
+    for unit in units:
+        total.update(unit.results.get("times_s", {}))
+    return dict(total)
+
+
+def _thumbnail(path: str) -> str | None:
+    """A frame from the middle of a cut-out as base64 JPEG; ``None`` where it is gone."""
+    try:
+        with open_video(path) as video:
+            rgb = video.read((video.frame_count or 1) // 2).rgb
+    except KeepsightError:
+        return None
+    small = cv2.resize(rgb, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return base64.b64encode(data.tobytes()).decode("ascii") if done else None

@@ -1,0 +1,152 @@
+"""What each step of a batch does. Every one can be done again at any time and leaves the same files."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keepsight.core import InputError
+from keepsight.pipeline.batch.config import BatchConfig
+from keepsight.pipeline.batch.manifest import Unit
+from keepsight.pipeline.clips import check_finite, clip_name, plan_clips
+from keepsight.video import cut_clip, open_video
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a unit left: its files, what is worth telling, and (clip, settings) of the units that follow from it."""
+
+    files: Sequence[Path] = ()
+    results: dict[str, Any] = field(default_factory=dict)
+    following: Sequence[tuple[int, dict[str, Any]]] = ()
+
+
+def perform(unit: Unit, config: BatchConfig, device: str) -> Done | None:
+    """Does a unit; ``None`` when it was asked to stop before its end.
+
+    Raises:
+        KeepsightError: it cannot be done.
+    """
+    steps: dict[str, Callable[[Unit, BatchConfig, str], Done | None]] = {
+        "plan": _plan,
+        "clip": _clip,
+        "segment": _segment,
+        "crop": _crop,
+    }
+    return steps[unit.stage](unit, config, device)
+
+
+def _plan(unit: Unit, config: BatchConfig, _: str) -> Done:
+    with open_video(unit.source) as video:
+        check_finite(video, unit.source)
+        pieces = plan_clips(video.times_s, config.rule())
+        results = {
+            "frames": video.frame_count,
+            "fps": round(video.fps, 4),
+            "size": [video.width, video.height],
+            "notes": video.warnings,
+        }
+        same = video.fingerprint()
+    return Done(
+        results=results,
+        following=[
+            (piece.number, {"start": piece.start, "stop": piece.stop, "step": piece.step, "fingerprint": same})
+            for piece in pieces
+        ],
+    )
+
+
+def _clip(unit: Unit, config: BatchConfig, _: str) -> Done:
+    path = clip_path(unit, config)
+    with open_video(unit.source) as video:
+        asked = unit.settings
+        if video.fingerprint() != asked["fingerprint"]:
+            raise InputError(
+                f"{unit.source} has changed since the batch began; work on it under another output_folder."
+            )
+        cut_clip(video, path, asked["start"], asked["stop"], step=asked["step"])
+        frames = len(range(asked["start"], asked["stop"], asked["step"]))
+        notes = list(video.warnings)
+    return Done([path], {"frames": frames, "notes": notes}, [(unit.clip, {})])
+
+
+def _segment(unit: Unit, config: BatchConfig, device: str) -> Done | None:
+    from keepsight.pipeline.job import Mode, Outputs, SegmentJob
+    from keepsight.pipeline.segment import run_segment
+    from keepsight.pipeline.words import parse_concepts
+
+    job = SegmentJob(
+        video=clip_path(unit, config),
+        out=work_folder(unit, config),
+        concepts=parse_concepts(config.texts),
+        detector=config.detector,
+        rules=dict(config.rules) or None,
+        model=config.model,
+        policy=config.policy,
+        device=device,
+        dtype=config.dtype,
+        mode=Mode.RESUME,
+        outputs=Outputs(overlay=False, crops=False, masks=True, annotations=True, report=False),
+    )
+    outcome = run_segment(job)
+    if outcome.state != "finished":
+        return None
+    files = [path for what, path in outcome.files if what == "annotations"]
+    files += sorted((job.folder / "masks").glob("*.png"))
+    results = {"objects": outcome.objects, "times_s": outcome.times_s, "notes": outcome.notes, **_peaks()}
+    return Done(files, results, [(unit.clip, {})])
+
+
+def _crop(unit: Unit, config: BatchConfig, _: str) -> Done:
+    from keepsight.pipeline.crops import clear_unfinished, crop_objects, crop_style_of
+
+    out = crop_folder(unit, config)
+    clear_unfinished(out)
+    style = crop_style_of(
+        size=config.crop_size, margin=config.crop_margin, background=config.crop_background, path=config.crop_path
+    )
+    made = crop_objects(work_folder(unit, config), out, style=style, video=clip_path(unit, config), overwrite=True)
+    objects = [
+        {"id": object_id, "label": made.labels.get(object_id, ""), "clip": str(path)}
+        for object_id, path in made.clips.items()
+    ]
+    return Done([*made.clips.values(), made.boxes], {"objects": objects})
+
+
+def clip_path(unit: Unit, config: BatchConfig) -> Path:
+    return config.clips / unit.video / clip_name(unit.video, unit.clip)
+
+
+def work_folder(unit: Unit, config: BatchConfig) -> Path:
+    return config.output_folder / "work" / unit.video / f"{unit.clip:04d}"
+
+
+def crop_folder(unit: Unit, config: BatchConfig) -> Path:
+    return config.crops / unit.video / f"{unit.clip:04d}"
+
+
+def hashes(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """(path, SHA-256) of every file."""
+    for path in files:
+        with path.open("rb") as file:
+            yield str(path), hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _peaks() -> dict[str, float]:
+    """The most memory that this process has held so far, and the GPU's since it was last asked, in MiB."""
+    peaks = {}
+    if sys.platform != "win32":
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        peaks["peak_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+    import torch
+
+    if torch.cuda.is_available():
+        peaks["peak_gpu_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        torch.cuda.reset_peak_memory_stats()
+    return peaks

@@ -8,8 +8,7 @@ import shutil
 import pytest
 import tiny_detectors
 
-from keepsight.concepts import Concept
-from keepsight.concepts.choosing import ENTRIES, available, choose, names, pick, pick_like, said
+from keepsight.concepts.choosing import ENTRIES, available, choose, names, pick, pick_like
 from keepsight.concepts.everything import EverythingDetector
 from keepsight.concepts.grounding import GroundingDino
 from keepsight.concepts.likeness import LikenessDetector
@@ -109,18 +108,6 @@ def test_detectors_are_loaded_for_a_tracker(cache, tracker, tmp_path):
     assert isinstance(pick(str(folder), tracker), GroundingDino)
     cache("grounding-dino", "grounding-dino", folder)
     assert pick(None, tracker).name == "grounding-dino"
-
-
-def test_what_is_said_about_it(tracker):
-    detector = pick("everything", tracker)
-    assert said(detector, [Concept(1, "cow")], by_default=False) == (
-        "Detector: everything, which finds everything there is; 'cow' only labels it."
-    )
-    with pytest.raises(InputError, match="cannot tell 2 concepts apart"):
-        said(detector, [Concept(1, "cow"), Concept(2, "car")], by_default=False)
-    words = GroundingDino(tiny_detectors.grounding_dino(), tiny_detectors.bert_tokenizer())
-    line = said(words, [Concept(1, "cow"), Concept(2, "car")], by_default=True)
-    assert line == "Detector: grounding-dino, the best one at hand."
 
 
 def test_the_table_agrees_with_the_detectors():

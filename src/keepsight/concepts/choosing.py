@@ -6,11 +6,10 @@ Names are settled before anything is loaded, so that a missing download is said 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keepsight.concepts.detector import Concept, Detector
+from keepsight.concepts.detector import Detector
 from keepsight.core.errors import InputError, ModelError
 from keepsight.models.registry import ModelEntry, is_cached, local_dir, read_config, resolve
 from keepsight.tracking import Tracker
@@ -154,27 +153,6 @@ def pick_like(tracker: Tracker) -> Detector:
     from keepsight.concepts.likeness import LikenessDetector
 
     return LikenessDetector(tracker.backbone)
-
-
-def said(detector: Detector, concepts: Sequence[Concept], *, by_default: bool) -> str:
-    """One line about what is going to find things.
-
-    Args:
-        by_default: nobody named it.
-
-    Raises:
-        InputError: several concepts for a detector that cannot tell them apart.
-    """
-    why = ", the best one at hand" if by_default else ""
-    if detector.understands_words:
-        return f"Detector: {detector.name}{why}."
-    if len(concepts) > 1:
-        raise InputError(
-            f"The detector '{detector.name}' does not understand words and cannot tell {len(concepts)} concepts apart; "
-            "give one, or use a detector that does, such as grounding-dino."
-        )
-    found = next((entry.finds for entry in ENTRIES if entry.name == detector.name), "whatever it finds")
-    return f"Detector: {detector.name}, which finds {found}; '{concepts[0].text}' only labels it."
 
 
 def _entry(name: str) -> DetectorEntry:

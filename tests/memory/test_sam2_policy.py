@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keepsight.core import InputError
@@ -232,6 +232,7 @@ def _reads(policy, step, memory):
     turn=st.integers(0, 2),
     pointers=st.sampled_from([0, 4, 16]),
 )
+@example(prompts=[0, 85], length=43, memory_stride=2, run_stride=3, limit=-1, turn=1, pointers=0)
 def test_eviction_takes_nothing_that_is_read_again(prompts, length, memory_stride, run_stride, limit, turn, pointers):
     """Two banks follow the same frames, one of them evicting: they read the same onward and after turning at a prompt."""
     policy = SAM2Policy(MemoryLimits(7, pointers), settings=SAM2(stride=memory_stride, max_conditioning=limit))
@@ -256,6 +257,19 @@ def test_eviction_takes_nothing_that_is_read_again(prompts, length, memory_strid
             continue
         # What lies between prompts belongs to the run before; only the reads are compared, then it is tracked anew.
         visit(frame, True)
+
+
+@pytest.mark.parametrize("begin", [0, 1, 2])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_old_memories_are_taken_from_frames_that_a_strided_run_visits(begin, reverse):
+    policy = SAM2Policy(LIMITS, settings=SAM2(stride=2))
+    visited = range(begin, begin + 60, 3)
+    memory = bank([begin], visited[1:-1])
+    step = Step(visited[0] if reverse else visited[-1], reverse, 400, 3)
+    frames = {frame for _, frame in policy.recent_frames(step)}
+    assert len(frames) == 6
+    assert frames <= set(visited)
+    assert len(policy.select_memory(step, memory, 0).spatial) >= 6
 
 
 @pytest.mark.parametrize("memory_stride", [1, 5])

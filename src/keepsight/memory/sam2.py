@@ -63,18 +63,20 @@ class SAM2Policy(Policy):
         """``(slot code, frame)`` of the recent slots, oldest first.
 
         With stride r > 1 the previous frame is always read and the others lie on a grid of r frames, so that
-        neighbouring steps read the same old frames.
+        neighbouring steps read the same old frames. Where steps are several frames apart, the grid is one of frames that
+        the run visits.
         """
         slots = []
+        offset = step.frame % step.stride
         for relative in range(self.limits.slots - 1, 0, -1):
             if relative == 1 or self.stride == 1:
                 frame = step.back(relative)
             else:
                 unit = self.stride * step.stride
                 if step.reverse:
-                    frame = -(-step.back(2) // unit) * unit + (relative - 2) * unit
+                    frame = -((offset - step.back(2)) // unit) * unit + (relative - 2) * unit + offset
                 else:
-                    frame = (step.back(2) // unit) * unit - (relative - 2) * unit
+                    frame = (step.back(2) - offset) // unit * unit - (relative - 2) * unit + offset
             slots.append((relative - 1, frame))
         return slots
 

@@ -26,6 +26,11 @@ MAY_IMPORT = {
     "render": {"core", "video", "store"},
     "training": {"core", "models", "formats"},
     "pipeline": {"core", "video", "memory", "models", "tracking", "concepts", "store", "formats", "render", "training"},
+    "annotation": {"core", "video", "memory", "models", "tracking", "concepts", "store", "formats", "render", "pipeline"},
+    "server": {
+        *("core", "video", "memory", "models", "tracking", "concepts", "store", "formats", "render", "pipeline"),
+        "annotation",
+    },
 }
 LIGHT = {"core", "video", "memory", "store", "formats", "render"}
 """Rooms that work without torch."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from keepsight.training import figures
 from keepsight.training.clips import procedural_assets
 from keepsight.training.views import make_view_clip, placement
 
@@ -41,13 +40,3 @@ def test_what_does_not_move_stays_at_its_place_when_the_view_jumps() -> None:
     assert np.isclose(sx * 0.4 + dx, (40 - 20) / 50)
     assert np.isclose(sy * 0.3 + dy, (30 - 10) / 50)
     assert placement(views, 1, 1) == (1.0, 1.0, 0.0, 0.0)
-
-
-def test_figures_are_several_parts_about_one_place() -> None:
-    photos = procedural_assets(3).photos
-    for make in (figures.person, figures.animal, figures.vehicle):
-        for seed in range(10):
-            parts = make(photos, np.random.default_rng(seed))
-            assert all(p.sprite.shape[2] == 4 and p.sprite[..., 3].any() for p in parts)
-            assert make is figures.vehicle or len(parts) >= 4
-            assert all((p.sprite[..., :3] <= p.sprite[..., 3:].astype(int) + 1).all() for p in parts)

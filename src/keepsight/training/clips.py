@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from keepsight.training import sources
 from keepsight.training.scenery import Sprite, blob_sprite, occluder_layer, procedural_photo
+from keepsight.training.sprites import NO_BEND, Bend, direction, paste, shrink, toned
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -109,7 +110,7 @@ class _Actor:
 
     parts: list[U8]
     matrices: list[F64]  # a part's (T, 2, 3) affine matrix from part pixels to frame pixels
-    bend: tuple[float, float, float]  # amplitude in px, wave number per px, phase per frame
+    bend: Bend
 
 
 def make_clip(
@@ -135,7 +136,7 @@ def make_clip(
     tone = background.reshape(-1, 3).mean(0)
     while len(actors) < count:
         if plain:
-            actors.append(_act([_pick_sprite(assets, rng)], rng, length, size, enters=rng.random() < 0.1))
+            actors.append(_act([pick_sprite(assets, rng)], rng, length, size, enters=rng.random() < 0.1))
         elif actors and rng.random() < 0.3:  # a look-alike: the same picture elsewhere, often entering later
             twin = actors[int(rng.integers(len(actors)))]
             parts = [np.ascontiguousarray(p[:, ::-1]) if rng.random() < 0.5 else p for p in twin.parts]
@@ -158,12 +159,12 @@ def make_clip(
         ).astype(np.float32)
         for number, actor in enumerate(actors, 1):
             for part, matrices in zip(actor.parts, actor.matrices, strict=True):
-                _paste(canvas, labels[t], part, matrices[t], number, actor.bend, t)
+                paste(canvas, labels[t], part, matrices[t], number, actor.bend, t)
         if hideout is not None:
-            _paste(canvas, labels[t], hideout, hideout_matrix, 0, (0.0, 0.0, 0.0), t)
+            paste(canvas, labels[t], hideout, hideout_matrix, 0, NO_BEND, t)
         for layer, d in zip(occluders, drift, strict=True):
             shift = np.array([[1, 0, d[0] * t - size * 0.25], [0, 1, d[1] * t - size * 0.25]])
-            _paste(canvas, labels[t], layer, shift, 0, (0.0, 0.0, 0.0), t)
+            paste(canvas, labels[t], layer, shift, 0, NO_BEND, t)
         frames[t] = finish(canvas, t)
     return Clip(frames, labels)
 
@@ -188,7 +189,8 @@ def _background(assets: Assets, rng: np.random.Generator, length: int, size: int
     return photo, matrices
 
 
-def _pick_sprite(assets: Assets, rng: np.random.Generator) -> U8:
+def pick_sprite(assets: Assets, rng: np.random.Generator) -> Sprite:
+    """A cut-out where there are any, or a blob; half of them mirrored."""
     kind = rng.random()
     if assets.stamps and kind < 0.5:
         sprite = assets.stamps[int(rng.integers(len(assets.stamps)))]
@@ -201,25 +203,16 @@ def _pick_sprite(assets: Assets, rng: np.random.Generator) -> U8:
 
 def _pick_parts(assets: Assets, rng: np.random.Generator, tone: F64) -> list[Sprite]:
     count = int(rng.choice([1, 2, 3], p=[0.72, 0.18, 0.10]))
-    parts = []
     gain = rng.uniform(0.65, 1.25) * rng.normal(1, 0.08, 3)
     blend = rng.uniform(0.1, 0.6) if rng.random() < 0.35 else 0.0
-    for _ in range(count):
-        sprite = _pick_sprite(assets, rng)
-        alpha = sprite[..., 3:].astype(np.float32) / 255
-        colour = sprite[..., :3] * gain.astype(np.float32)
-        mean = colour.sum((0, 1)) / max(float(alpha.sum()), 1.0)
-        # Some objects take on the tone of the scene: low contrast is what real videos are full of.
-        colour += alpha * (blend * (tone - mean)).astype(np.float32)
-        parts.append(np.dstack((np.clip(colour, 0, alpha * 255), sprite[..., 3:])).astype(np.uint8))
-    return parts
+    # Some objects take on the tone of the scene: low contrast is what real videos are full of.
+    return [toned(pick_sprite(assets, rng), gain, tone, blend) for _ in range(count)]
 
 
 def _smooth_path(rng: np.random.Generator, length: int, step: float) -> F64:
     """(length, 2) offsets: constant speed, a little acceleration and a wobble, all in px."""
     t = np.arange(length)[:, None]
-    angle = rng.uniform(0, 2 * np.pi)
-    velocity = step * np.array([np.cos(angle), np.sin(angle)])
+    velocity = step * direction(rng)
     bend = rng.normal(0, 0.12 * step, 2)
     wobble = rng.normal(0, 0.8 * step, 2) * np.sin(t * rng.uniform(0.2, 1.2) + rng.uniform(0, 6.3))
     return np.asarray(velocity * t + 0.5 * bend * t**2 + wobble)
@@ -232,7 +225,7 @@ def _act(parts: list[U8], rng: np.random.Generator, length: int, size: int, ente
     if len(parts) > 1:
         side = max(side, 0.15 * size)
     scale0 = side / (extent * (1 + 0.5 * (len(parts) - 1)))
-    parts = [_shrink(p, scale0) for p in parts]
+    parts = [shrink(p, scale0) for p in parts]
     scale0 = min(1.0, scale0) if scale0 < 1 else scale0
     step = size * rng.choice([0.0, 0.008, 0.022, 0.045], p=[0.12, 0.33, 0.35, 0.2])
     path = _smooth_path(rng, length, step)
@@ -241,11 +234,11 @@ def _act(parts: list[U8], rng: np.random.Generator, length: int, size: int, ente
     kind = rng.random()
     if enters:
         late = rng.uniform(0.2, 0.7) * length
-        away = _outward(rng) * (size * 0.5 + side * 0.6)
+        away = direction(rng) * (size * 0.5 + side * 0.6)
         path = path + away[None] * np.clip((late - t) / 2.5, 0, 1)[:, None] * 1.6
     elif kind < 0.22:  # leaves and comes back
         middle, width = rng.uniform(0.35, 0.8) * length, rng.uniform(1.0, 2.2)
-        away = _outward(rng) * (size * 0.5 + side * 0.6) * 1.5
+        away = direction(rng) * (size * 0.5 + side * 0.6) * 1.5
         path = path + away[None] * np.exp(-(((t - middle) / width) ** 4))[:, None]
     centre = start[None] + path
     if kind > 0.3 and not enters:  # stays about the frame instead of drifting out
@@ -258,9 +251,8 @@ def _act(parts: list[U8], rng: np.random.Generator, length: int, size: int, ente
     for i, part in enumerate(parts):
         h, w = part.shape[:2]
         if i:  # glued to the part before, overlapping it by a third
-            where = rng.uniform(0, 2 * np.pi)
             reach = 0.33 * (np.array([w, h]) + np.array(parts[i - 1].shape[1::-1]))
-            offset = offset + reach * np.array([np.cos(where), np.sin(where)])
+            offset = offset + reach * direction(rng)
         swing = rng.normal(0, rng.choice([0.1, 0.3])) * np.sin(rng.uniform(0.4, 1.2) * t + rng.uniform(0, 6)) * (i > 0)
         m = np.zeros((length, 2, 3))
         residual = side / (extent * (1 + 0.5 * (len(parts) - 1))) if scale0 >= 1 else 1.0
@@ -274,7 +266,7 @@ def _act(parts: list[U8], rng: np.random.Generator, length: int, size: int, ente
             m[k, :, :2] = linear
             m[k, :, 2] = centre[k] + world @ offset - linear @ np.array([w / 2, h / 2])
         matrices.append(m)
-    bend = (0.0, 0.0, 0.0)
+    bend = NO_BEND
     if rng.random() < 0.4:
         bend = (rng.uniform(0.01, 0.05) * side, 2 * np.pi / (side * rng.uniform(0.7, 2)), rng.uniform(-0.9, 0.9))
     return _Actor(parts, matrices, bend)
@@ -289,54 +281,10 @@ def _hideout(assets: Assets, rng: np.random.Generator, actor: _Actor, size: int)
     start = actor.matrices[0][0] @ np.array([w / 2, h / 2, 1])
     extent = max(h, w) * float(np.sqrt(abs(np.linalg.det(actor.matrices[0][0][:, :2]))))
     side = int(np.clip(extent * rng.uniform(0.8, 1.8), 0.2 * size, 0.7 * size))
-    centre = start + _outward(rng) * (side * 0.5 + extent * rng.uniform(-0.35, 0.25))
+    centre = start + direction(rng) * (side * 0.5 + extent * rng.uniform(-0.35, 0.25))
     matrix[:, :2] = np.eye(2)
     matrix[:, 2] = centre - side / 2
     return blob_sprite(assets.photos, rng, side), matrix
-
-
-def _outward(rng: np.random.Generator) -> F64:
-    a = rng.uniform(0, 2 * np.pi)
-    return np.array([np.cos(a), np.sin(a)])
-
-
-def _shrink(sprite: U8, scale: float) -> U8:
-    """Area-filtered to its size in the frame, so that the bilinear warp does not alias."""
-    if scale >= 1:
-        return sprite
-    size = (max(3, round(sprite.shape[1] * scale)), max(3, round(sprite.shape[0] * scale)))
-    return cv2.resize(sprite, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-
-
-def _paste(
-    canvas: F32, labels: U8, sprite: U8, matrix: F64, number: int, bend: tuple[float, float, float], t: int
-) -> None:
-    """Draws a premultiplied sprite over the canvas and its label over the labels, inside its bounding box only."""
-    size = canvas.shape[0]
-    h, w = sprite.shape[:2]
-    corners = matrix @ np.array([[0, w, w, 0], [0, 0, h, h], [1, 1, 1, 1.0]])
-    pad = abs(bend[0]) + 1
-    x0, y0 = np.maximum(np.floor(corners.min(1) - pad), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(corners.max(1) + pad), size).astype(int)
-    if x1 - x0 < 1 or y1 - y0 < 1:
-        return
-    local = matrix.copy()
-    local[:, 2] -= (x0, y0)
-    if bend[0]:
-        inverse = cv2.invertAffineTransform(local).astype(np.float32)
-        xs = np.arange(x1 - x0, dtype=np.float32)[None]
-        ys = np.arange(y1 - y0, dtype=np.float32)[:, None]
-        xs_b = xs + np.float32(bend[0]) * np.sin(ys * np.float32(bend[1]) + np.float32(bend[2] * t))
-        map_x = inverse[0, 0] * xs_b + inverse[0, 1] * ys + inverse[0, 2]
-        map_y = inverse[1, 0] * xs_b + inverse[1, 1] * ys + inverse[1, 2]
-        drawn = cv2.remap(sprite, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    else:
-        drawn = cv2.warpAffine(sprite, local, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
-    alpha = drawn[..., 3:].astype(np.float32) * np.float32(1 / 255)
-    view = canvas[y0:y1, x0:x1]
-    view *= 1 - alpha
-    view += drawn[..., :3]
-    labels[y0:y1, x0:x1][alpha[..., 0] > 0.5] = number
 
 
 class _Finish:

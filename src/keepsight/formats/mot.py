@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from keepsight.core import FrameResult, InputError, Mask
 from keepsight.formats.exchange import (
+    SIDECAR,
     Export,
     Import,
     ReadFrame,
@@ -24,6 +25,7 @@ from keepsight.formats.exchange import (
 )
 
 FILE = "gt/gt.txt"
+RESULTS = "results.txt"
 LABELS = "labels.txt"
 _KNOWN = {"car": 1, "person": 2, "pedestrian": 2}  # what the MOTS evaluators mean by 1 and 2; 10 is "ignore"
 _FIRST_OTHER = 11
@@ -31,12 +33,16 @@ _MOTS_INSTANCES = 1000
 
 
 def write_mot(source: Export, folder: Path) -> None:
-    """Writes ``frame,id,x,y,width,height,score,class,1``, ``labels.txt`` (names of the classes, from 1) and ``seqinfo.ini``.
+    """Writes ``gt/gt.txt`` (``frame,id,x,y,width,height,1,class,1``), the same lines as a tracker hands them in
+    (``frame,id,x,y,width,height,score,-1,-1,-1``) in ``results.txt``, ``labels.txt`` (names of the classes, from 1) and
+    ``seqinfo.ini``.
 
-    Boxes only, in px from the corner 0,0 of the first pixel. Ids start at 1: where an object is 0, all are dealt anew.
+    Two files, because the seventh number means two things: in a truth it says whether the line counts, and evaluators pass over
+    a line with a score below 1 there. Boxes only, in px from the corner 0,0 of the first pixel. Ids start at 1: where an
+    object is 0, all are dealt anew.
     """
     ids, names = source.fit_ids(1, 2**31 - 1), source.names()
-    with _open(source, folder) as out:
+    with _open(source, folder) as out, (folder / RESULTS).open("w", encoding="utf-8") as results:
         for result in source.results():
             source.losses["empty_frames"] += not any(item.present for item in result.objects)
             for item in result.objects:
@@ -44,8 +50,9 @@ def write_mot(source: Export, folder: Path) -> None:
                     continue
                 x1, y1, x2, y2 = item.mask.box
                 box = ",".join(f"{value:.10g}" for value in (x1, y1, x2 - x1, y2 - y1))
-                number = names.index(source.label(item.object_id)) + 1
-                out.write(f"{result.frame + 1},{ids[item.object_id]},{box},{round(item.score, 5):g},{number},1\n")
+                line = f"{result.frame + 1},{ids[item.object_id]},{box}"
+                out.write(f"{line},1,{names.index(source.label(item.object_id)) + 1},1\n")
+                results.write(f"{line},{round(item.score, 5):g},-1,-1,-1\n")
                 source.losses["masks_as_boxes"] += 1
     (folder / LABELS).write_text("".join(f"{_one_line(name)}\n" for name in names), encoding="utf-8")
 
@@ -100,8 +107,10 @@ def without_overlap(result: FrameResult) -> tuple[dict[int, Mask], int]:
 
 def read_mot(source: Import) -> Iterator[ReadFrame]:
     """Reads ``gt.txt`` or a tracker's results: at least ``frame,id,x,y,width,height``. Lines whose seventh number is 0 (not to be
-    considered) are left out and counted; -1 there, as trackers write it, is a score of 1."""
+    considered) are left out and counted; -1 there, as trackers write it, is a score of 1. Beside our own ``gt.txt`` the scores
+    are taken from ``results.txt``."""
     file = _file(source.path)
+    scores = _scores(file)
     names = dict(enumerate(_lines_of(file.parent.parent / LABELS) or _lines_of(file.parent / LABELS), start=1))
     found: dict[int, dict[int, ReadObject]] = {}
     for number, line in _rows(file):
@@ -111,10 +120,11 @@ def read_mot(source: Import) -> Iterator[ReadFrame]:
             frame, value = (_whole(part) for part in parts[:2])
             x, y, width, height = (float(part) for part in parts[2:6])
             kind = _whole(parts[7]) if len(parts) > 7 else -1
-            score = 1.0 if len(parts) < 7 or float(parts[6]) < 0 else score_of(parts[6], where)
+            flag = 1.0 if len(parts) < 7 or float(parts[6]) < 0 else score_of(parts[6], where)
         except (ValueError, OverflowError) as error:
             raise InputError(f"{where}: expected frame,id,x,y,width,height but found {line[:60]!r}.") from error
-        if score == 0:
+        score = flag if scores is None else scores(parts[:6])
+        if flag == 0:
             source.troubles["ignored_lines"] += 1
             continue
         object_id = source.object_id(value, where)
@@ -160,6 +170,23 @@ def _add(
     if item.object_id in objects:
         raise InputError(f"{where}: object {item.object_id} is twice on frame {frame}.")
     objects[item.object_id] = item
+
+
+def _scores(file: Path) -> Callable[[list[str]], float] | None:
+    """What gives the score of each line of our own ``gt.txt`` in turn; ``None`` for anybody else's."""
+    results = file.parent.parent / RESULTS
+    if file.name != "gt.txt" or not results.is_file() or not (results.parent / SIDECAR).is_file():
+        return None
+    rows = _rows(check_file(results))
+
+    def score(line: list[str]) -> float:
+        number, other = next(rows, (0, ""))
+        parts = other.split(",")
+        if parts[:6] != line or len(parts) < 7:
+            raise InputError(f"{results}, line {number}: not the box that {file} has; move {RESULTS} away.")
+        return score_of(parts[6], f"{results}, line {number}")
+
+    return score
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ FORMATS = {
         "MOT text, boxes",
         mot.write_mot,
         mot.read_mot,
-        r"gt/gt\.txt|seqinfo\.ini|labels\.txt",
+        r"gt/gt\.txt|results\.txt|seqinfo\.ini|labels\.txt",
         boxes=True,
         images="img1",
     ),

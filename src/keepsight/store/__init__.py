@@ -1,6 +1,35 @@
-"""The project file: videos, objects, prompts, masks by frame, runs and undo in one SQLite file."""
+"""The project file: videos, objects, prompts, masks by frame, runs, edits and undo in one SQLite file."""
 
+from keepsight.store.edits import (
+    ChangeId,
+    DeleteLabel,
+    DeleteRange,
+    DressLabel,
+    Edit,
+    EditEffect,
+    Merge,
+    Relabel,
+    Split,
+    Swap,
+)
 from keepsight.store.project import Project
 from keepsight.store.records import StoredObject, StoredPrompt, StoredRun, StoredVideo, TrackPoint
 
-__all__ = ["Project", "StoredObject", "StoredPrompt", "StoredRun", "StoredVideo", "TrackPoint"]
+__all__ = [
+    "ChangeId",
+    "DeleteLabel",
+    "DeleteRange",
+    "DressLabel",
+    "Edit",
+    "EditEffect",
+    "Merge",
+    "Project",
+    "Relabel",
+    "Split",
+    "StoredObject",
+    "StoredPrompt",
+    "StoredRun",
+    "StoredVideo",
+    "Swap",
+    "TrackPoint",
+]

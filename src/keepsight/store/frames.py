@@ -73,7 +73,7 @@ class Frames:
         labels: Mapping[int, str] | None = None,
         keep_edited: bool,
     ) -> None:
-        """One frame, one transaction; objects that are not in ``result`` keep the rows they have."""
+        """One frame, one transaction; objects that are not in ``result``, or are final there, keep the rows they have."""
         names = labels or {}
         rows = [
             mask_row(video, result.frame, item, run_id)
@@ -94,7 +94,16 @@ class Frames:
                 "ON CONFLICT (video_id, object_id) DO UPDATE SET label = COALESCE(label, excluded.label)",
                 rows,
             )
-            connection.executemany(_UPSERT, rows)
+            final = self._final(video.id, result.frame)
+            connection.executemany(_UPSERT, [row for row in rows if row["object_id"] not in final])
+
+    def _final(self, video_id: int, frame: int) -> set[int]:
+        """Objects whose masks on a frame no run may write: accepted there, or locked."""
+        sql = (
+            "SELECT object_id FROM accepted WHERE video_id = ? AND frame = ? "
+            "UNION ALL SELECT object_id FROM objects WHERE video_id = ? AND locked"
+        )
+        return {row["object_id"] for row in self._db.execute(sql, (video_id, frame, video_id))}
 
     def forget(self, video: StoredVideo, run_id: int, frames: Collection[int]) -> None:
         """Takes back what a run wrote on frames, and objects that were nowhere else; what a person drew or said stays."""
@@ -108,7 +117,11 @@ class Frames:
                 for row in connection.execute(f"SELECT object_id FROM masks WHERE {ours}", key)
             }
             connection.executemany(f"DELETE FROM frames WHERE {ours}", keys)
-            connection.executemany(f"DELETE FROM masks WHERE {ours} AND source != 'edited'", keys)
+            connection.executemany(
+                f"DELETE FROM masks WHERE {ours} AND source != 'edited' AND NOT EXISTS (SELECT 1 FROM accepted a WHERE "
+                "a.video_id = masks.video_id AND a.frame = masks.frame AND a.object_id = masks.object_id)",
+                keys,
+            )
             connection.executemany(
                 "DELETE FROM objects WHERE video_id = ? AND object_id = ? AND NOT removed AND NOT EXISTS "
                 "(SELECT 1 FROM masks m WHERE m.video_id = objects.video_id AND m.object_id = objects.object_id) "

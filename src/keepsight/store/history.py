@@ -20,6 +20,7 @@ _KEYS = {
     "objects": ("video_id", "object_id"),
     "prompts": ("id",),
     "masks": ("video_id", "frame", "object_id"),
+    "accepted": ("video_id", "frame", "object_id"),
 }
 
 

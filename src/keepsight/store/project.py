@@ -11,8 +11,10 @@ from typing import Any, Self
 
 from keepsight.core import Box, FrameResult, Mask, Prompt, Source, StoreError, TrackedObject
 from keepsight.store.database import Database, create_file, open_file
+from keepsight.store.edits import Edit, EditEffect, TrackEdits
 from keepsight.store.frames import Frames, mask_row
 from keepsight.store.history import History
+from keepsight.store.objects import Objects
 from keepsight.store.records import StoredObject, StoredPrompt, StoredRun, StoredVideo, TrackPoint
 from keepsight.store.runs import Runs, utc_now
 
@@ -31,6 +33,8 @@ class Project:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._history = History(database)
+        self._objects = Objects(database, self._history)
+        self._edits = TrackEdits(database, self._history, self._objects)
         self._frames = Frames(database)
         self._runs = Runs(database)
         self._videos: dict[int, StoredVideo] = {}
@@ -141,90 +145,68 @@ class Project:
         Raises:
             StoreError: the id is in use, or was used by an object that has been removed: ids are never given twice.
         """
-        self.video(video_id)
-        row = self._object_row(video_id, object_id)
-        used = row is not None and (not row["removed"] or self._has_rows(video_id, object_id))
-        if used:
-            state = "was removed, and ids are never reused" if row and row["removed"] else "exists already"
-            raise StoreError(
-                f"Object {object_id} {state}; choose another id, for instance {self.next_object_id(video_id)}."
-            )
-        with self._history.operation(f"add object {object_id}"):
-            position = self._db.rows(
-                "SELECT COALESCE(MAX(position), 0) + 1 FROM objects WHERE video_id = ?", (video_id,)
-            )
-            new = {
-                "video_id": video_id,
-                "object_id": object_id,
-                "position": position[0][0],
-                "label": label,
-                "colour": colour,
-            }
-            # The row stays for good (a run may hang masks on it), so what the log records is its removal being lifted.
-            self._db.execute(
-                "INSERT INTO objects (video_id, object_id, position, removed) VALUES (?, ?, ?, 1) "
-                "ON CONFLICT (video_id, object_id) DO NOTHING",
-                (video_id, object_id, position[0][0]),
-            )
-            self._change_object(video_id, object_id, new | {"removed": 0})
+        self._objects.add(self.video(video_id).id, object_id, label, colour)
 
     def objects(self, video_id: int) -> list[StoredObject]:
         """The video's objects in the order in which they were added."""
-        return [
-            StoredObject(row["object_id"], row["label"], row["colour"])
-            for row in self._db.rows(
-                "SELECT * FROM objects WHERE video_id = ? AND NOT removed ORDER BY position", (video_id,)
-            )
-        ]
+        return self._objects.all(video_id)
 
     def next_object_id(self, video_id: int) -> int:
         """The smallest id above every id ever used in this video, from 1."""
-        return int(
-            self._db.rows("SELECT COALESCE(MAX(object_id), 0) + 1 FROM objects WHERE video_id = ?", (video_id,))[0][0]
-        )
+        return self._objects.next_id(video_id)
 
     def rename_object(self, video_id: int, object_id: int, label: str | None) -> None:
         """Changes an object's label (undoable)."""
-        row = self._existing_object(video_id, object_id)
-        with self._history.operation(f"rename object {object_id}"):
-            self._change_object(video_id, object_id, row | {"label": label})
+        self._change_object(f"rename object {object_id}", video_id, object_id, label=label)
 
     def recolour_object(self, video_id: int, object_id: int, colour: str | None) -> None:
         """Changes an object's colour, ``#rrggbb`` or ``None`` for the palette's (undoable)."""
-        row = self._existing_object(video_id, object_id)
-        with self._history.operation(f"recolour object {object_id}"):
-            self._change_object(video_id, object_id, row | {"colour": colour})
+        self._change_object(f"recolour object {object_id}", video_id, object_id, colour=colour)
 
     def remove_object(self, video_id: int, object_id: int) -> None:
         """Hides an object with its prompts and masks (undoable); its id is not given again."""
-        row = self._existing_object(video_id, object_id)
-        with self._history.operation(f"remove object {object_id}"):
-            self._change_object(video_id, object_id, row | {"removed": 1})
+        self._change_object(f"remove object {object_id}", video_id, object_id, removed=1)
 
-    def _object_row(self, video_id: int, object_id: int) -> dict[str, Any] | None:
-        row = self._db.row("SELECT * FROM objects WHERE video_id = ? AND object_id = ?", (video_id, object_id))
-        return dict(row) if row else None
-
-    def _existing_object(self, video_id: int, object_id: int) -> dict[str, Any]:
-        row = self._object_row(video_id, object_id)
-        if row is None or row["removed"]:
-            raise StoreError(f"Video {video_id} has no object {object_id}.")
-        return row
-
-    def _has_rows(self, video_id: int, object_id: int) -> bool:
-        key = (video_id, object_id)
-        return any(
-            self._db.row(f"SELECT 1 FROM {table} WHERE video_id = ? AND object_id = ? LIMIT 1", key) is not None
-            for table in ("masks", "prompts")
+    def hide_object(self, video_id: int, object_id: int, hidden: bool) -> None:
+        """Whether an object is drawn (undoable); exports have it in any case."""
+        self._change_object(
+            f"{'hide' if hidden else 'show'} object {object_id}", video_id, object_id, hidden=int(hidden)
         )
 
-    def _change_object(self, video_id: int, object_id: int, row: dict[str, Any]) -> None:
-        self._history.change("objects", {"video_id": video_id, "object_id": object_id}, row)
+    def lock_object(self, video_id: int, object_id: int, locked: bool) -> None:
+        """A locked object's masks are left alone by runs and edits (undoable)."""
+        self._change_object(
+            f"{'lock' if locked else 'unlock'} object {object_id}", video_id, object_id, locked=int(locked)
+        )
 
-    def _ensure_object(self, video_id: int, object_id: int, label: str | None = None) -> None:
-        if self._object_row(video_id, object_id) is None:
-            self.add_object(video_id, object_id, label)
-        self._existing_object(video_id, object_id)
+    def _change_object(self, name: str, video_id: int, object_id: int, **values: Any) -> None:
+        self._objects.existing(video_id, object_id)
+        with self._history.operation(name):
+            self._objects.change(video_id, object_id, **values)
+
+    # ---- accepted frames ----
+
+    def accept(self, video_id: int, frame: int, object_ids: Collection[int] | None = None) -> int:
+        """Declares masks on a frame final (undoable): runs leave them alone, and range edits too.
+
+        Args:
+            object_ids: default: every object that has a mask there.
+
+        Returns:
+            how many were not accepted before.
+
+        Raises:
+            StoreError: no such object, or it has no mask there.
+        """
+        return self._objects.accept(video_id, frame, object_ids, on=True)
+
+    def unaccept(self, video_id: int, frame: int, object_ids: Collection[int] | None = None) -> int:
+        """Takes :meth:`accept` back (undoable); returns how many had been accepted."""
+        return self._objects.accept(video_id, frame, object_ids, on=False)
+
+    def accepted(self, video_id: int, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
+        """``(frame, object_id)`` of accepted masks with ``start <= frame < stop``, in order of frames."""
+        return self._objects.accepted(video_id, start, stop)
 
     # ---- prompts ----
 
@@ -237,7 +219,7 @@ class Project:
         video = self.video(video_id)
         prompt.check_inside(video.height, video.width)
         with self._history.operation(f"prompt object {prompt.object_id} on frame {prompt.frame}"):
-            self._ensure_object(video_id, prompt.object_id, prompt.label)
+            self._objects.ensure(video_id, prompt.object_id, prompt.label)
             last = self._db.row("SELECT seq FROM sqlite_sequence WHERE name = 'prompts'")
             prompt_id = (int(last["seq"]) if last else 0) + 1
             row = {
@@ -372,7 +354,7 @@ class Project:
         video = self.video(video_id)
         item = TrackedObject(object_id, mask, score, 1.0 if mask.area else 0.0, source)
         with self._history.operation(f"edit object {object_id} on frame {frame}"):
-            self._ensure_object(video_id, object_id)
+            self._objects.ensure(video_id, object_id)
             key = {"video_id": video_id, "frame": frame, "object_id": object_id}
             self._history.change("masks", key, mask_row(video, frame, item, None))
 
@@ -386,6 +368,22 @@ class Project:
             for frame, owner in keys:
                 self._history.change("masks", {"video_id": video_id, "frame": frame, "object_id": owner}, None)
         return len(keys)
+
+    def edit_effect(self, video_id: int, edit: Edit) -> EditEffect:
+        """What :meth:`edit` would change; changes nothing.
+
+        Raises:
+            StoreError: it cannot be done (no such object, locked, nothing to change).
+        """
+        return self._edits.effect(self.video(video_id), edit)
+
+    def edit(self, video_id: int, edit: Edit) -> EditEffect:
+        """Merges, splits or swaps tracks, renames labels and so on (undoable as one step); see :mod:`.edits`.
+
+        Raises:
+            StoreError: it cannot be done; nothing has changed then.
+        """
+        return self._edits.apply(self.video(video_id), edit)
 
     def undo(self) -> str | None:
         """Takes the latest edit back; its name, or ``None`` when there is none. Masks that a run wrote since stay."""

@@ -35,11 +35,19 @@ class StoredVideo:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object of one video, in the order in which it was added; ``colour`` is ``#rrggbb`` or ``None`` (by id)."""
+    """An object of one video, in the order in which it was added.
+
+    Attributes:
+        colour: ``#rrggbb`` or ``None`` (by id).
+        hidden: not to be drawn.
+        locked: neither runs nor edits touch its masks.
+    """
 
     object_id: int
     label: str | None
     colour: str | None
+    hidden: bool = False
+    locked: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 APPLICATION_ID = 0x4B454550  # "KEEP", in the header of every project file, so that `file` and we know our own
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Masks live in a rowid table: frames arrive in order, so inserts append, and a 1 kB blob in a WITHOUT ROWID table would
 # spill to overflow pages. `masks_by_object` covers everything that a timeline or a plot needs, so those never touch a blob.
@@ -31,6 +31,8 @@ CREATE TABLE objects (
     label     TEXT,
     colour    TEXT,
     removed   INTEGER NOT NULL DEFAULT 0,
+    hidden    INTEGER NOT NULL DEFAULT 0,
+    locked    INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (video_id, object_id)
 );
 CREATE TABLE prompts (
@@ -80,6 +82,13 @@ CREATE TABLE masks (
     FOREIGN KEY (video_id, object_id) REFERENCES objects (video_id, object_id) ON DELETE CASCADE
 );
 CREATE INDEX masks_by_object ON masks (video_id, object_id, frame, score, presence, area, x1, y1, x2, y2, source);
+CREATE TABLE accepted (
+    video_id  INTEGER NOT NULL,
+    frame     INTEGER NOT NULL CHECK (frame >= 0),
+    object_id INTEGER NOT NULL,
+    PRIMARY KEY (video_id, frame, object_id),
+    FOREIGN KEY (video_id, object_id) REFERENCES objects (video_id, object_id) ON DELETE CASCADE
+) WITHOUT ROWID;
 CREATE TABLE checkpoints (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
     run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
@@ -103,4 +112,16 @@ CREATE INDEX changes_by_operation ON changes (operation_id, id);
 """
 
 # MIGRATIONS[n] is the SQL that turns a file of version n into version n + 1; it runs in one transaction on opening.
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {
+    1: """
+ALTER TABLE objects ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE objects ADD COLUMN locked INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE accepted (
+    video_id  INTEGER NOT NULL,
+    frame     INTEGER NOT NULL CHECK (frame >= 0),
+    object_id INTEGER NOT NULL,
+    PRIMARY KEY (video_id, frame, object_id),
+    FOREIGN KEY (video_id, object_id) REFERENCES objects (video_id, object_id) ON DELETE CASCADE
+) WITHOUT ROWID
+""",
+}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from keepsight.core import Concept, InputError, Prompt
 from keepsight.models.download import missing_weights
 from keepsight.models.registry import local_dir, resolve
+from keepsight.pipeline.loaded import LoadedModels
 from keepsight.pipeline.prompts import check_prompts
 from keepsight.pipeline.settings import Settings, weights_fingerprint
 from keepsight.pipeline.words import ANYTHING, LIKE, check_concepts
@@ -93,7 +94,11 @@ def _settle_likeness(settings: Settings) -> Settings:
 
 
 def open_session(
-    tracker: Tracker, video: VideoSource, settings: Settings, visited: Collection[int]
+    tracker: Tracker,
+    video: VideoSource,
+    settings: Settings,
+    visited: Collection[int],
+    models: LoadedModels | None = None,
 ) -> tuple[Session, list[Prompt]]:
     """The session of a run, and the prompts to begin it with.
 
@@ -102,10 +107,12 @@ def open_session(
 
     Args:
         visited: frames of the run.
+        models: what is loaded already, and keeps what is loaded now.
     """
     if not settings.concepts:
         return tracker.open(video), list(settings.prompts)
-    make, first = session_maker(tracker, settings, visited, load_detector(tracker, settings))
+    detector = (models or LoadedModels()).detector(tracker, settings, lambda: load_detector(tracker, settings))
+    make, first = session_maker(tracker, settings, visited, detector)
     return make(tracker.policy, video, None), first
 
 

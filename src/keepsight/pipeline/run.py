@@ -11,17 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 from keepsight.models.download import missing_weights
 from keepsight.models.registry import local_dir, resolve
+from keepsight.pipeline.loaded import LoadedModels
 from keepsight.pipeline.settings import Settings, weights_fingerprint
 from keepsight.pipeline.timing import StageClock
+from keepsight.pipeline.words import LIKE
 
 if TYPE_CHECKING:
-    from keepsight.tracking import Tracker
+    from keepsight.models.backbone import Backbone
+    from keepsight.tracking import EngineOptions, Tracker
 
 
 def load_tracker(
-    settings: Settings, times_s: dict[str, float], tell: Callable[[str, int, int | None], None]
+    settings: Settings,
+    times_s: dict[str, float],
+    tell: Callable[[str, int, int | None], None],
+    models: LoadedModels | None = None,
+    options: EngineOptions | None = None,
 ) -> tuple[Tracker, Settings]:
     """The tracker, and the settings with what ``auto`` came to.
+
+    Args:
+        models: what is loaded already, and keeps what is loaded now.
+        options: of the engine; ``zoom`` is the settings'.
 
     Raises:
         ModelError, InputError: weights that are not here, or settings that they do not allow.
@@ -31,21 +42,26 @@ def load_tracker(
         raise missing_weights(resolve(settings.model))  # before the wait for torch
     from huggingface_hub.utils import disable_progress_bars
 
-    import keepsight
+    from keepsight.memory import policy_factory
+    from keepsight.models.loading import load_backbone
+    from keepsight.tracking import EngineOptions, Tracker
 
     tell("load the model", 0, None)
     disable_progress_bars()  # the hub's and transformers' own would tear ours apart
     with StageClock(times_s, "load"):
-        tracker = keepsight.load(
-            settings.model,
-            policy=settings.policy,
-            policy_options=settings.policy_options or None,
-            device=settings.device,
-            dtype=settings.dtype,
-            zoom=settings.zoom,
-            with_detector=settings.detector in ("sam3", "like") and resolve(settings.model).family == "sam3",
-        )
+        policy = policy_factory(settings.policy, settings.policy_options or None)
         weights = weights_fingerprint(folder)
+
+        def load() -> Backbone:
+            return load_backbone(
+                settings.model,
+                device=settings.device,
+                dtype=settings.dtype,
+                with_detector=settings.detector in ("sam3", LIKE) and resolve(settings.model).family == "sam3",
+            )
+
+        backbone = (models or LoadedModels()).backbone(settings, weights, load)
+        tracker = Tracker(backbone, policy, replace(options or EngineOptions(), zoom=settings.zoom))
     device, dtype = str(tracker.backbone.device), str(tracker.backbone.dtype).removeprefix("torch.")
     zoom = tracker.options.closely is not None
     return tracker, replace(settings, device=device, dtype=dtype, zoom=zoom, weights=weights)

@@ -27,6 +27,7 @@ from keepsight.pipeline.finding import (
 )
 from keepsight.pipeline.folder import add_video, check_folder, create_project
 from keepsight.pipeline.job import Mode, Progress, ProgressCallback, SegmentJob, SegmentOutcome
+from keepsight.pipeline.loaded import LoadedModels
 from keepsight.pipeline.outputs import crop_style, remove_outputs, write_outputs
 from keepsight.pipeline.run import facts_of, load_tracker
 from keepsight.pipeline.settings import Settings, check_same, settings_of, weights_fingerprint
@@ -42,12 +43,15 @@ if TYPE_CHECKING:
     from keepsight.video import VideoSource
 
 
-def run_segment(job: SegmentJob, progress: ProgressCallback | None = None) -> SegmentOutcome:
+def run_segment(
+    job: SegmentJob, progress: ProgressCallback | None = None, models: LoadedModels | None = None
+) -> SegmentOutcome:
     """Runs a job to its end, or until Ctrl-C.
 
     Args:
         job: what to do.
         progress: called after every frame of every stage.
+        models: those of jobs before, to be used again; this job's stay in it.
 
     Returns:
         What is there now; ``state`` is ``cancelled`` after Ctrl-C, with everything up to there kept and written out.
@@ -56,7 +60,7 @@ def run_segment(job: SegmentJob, progress: ProgressCallback | None = None) -> Se
         InputError, ModelError, StoreError: one line for the person; earlier results are intact.
         Cancelled: a second Ctrl-C, or one while outputs were written.
     """
-    work = _Segmentation(job, progress)
+    work = _Segmentation(job, progress, models or LoadedModels())
     with as_keepsight_errors(job):
         try:
             return work.run()
@@ -97,6 +101,7 @@ class _Work:
 class _Segmentation:
     job: SegmentJob
     progress: ProgressCallback | None
+    models: LoadedModels
     times_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     tracked: int = 0
@@ -130,9 +135,9 @@ class _Segmentation:
         check_asked(settings, video.height, video.width, frame_count)
         visits = visits_of(settings, frame_count)
         self._say_what_is_left_out(settings)
-        tracker, settings = load_tracker(settings, self.times_s, self._tell)
+        tracker, settings = load_tracker(settings, self.times_s, self._tell, self.models)
         with self._timed("prompts"):
-            session, prompts = open_session(tracker, video, settings, {visit.frame for visit in visits})
+            session, prompts = open_session(tracker, video, settings, {v.frame for v in visits}, self.models)
             for prompt in prompts:
                 session.add_prompt(prompt)
         work = _Work(session, settings, visits)
@@ -170,10 +175,10 @@ class _Segmentation:
             self.notes.append("The run is finished already; only outputs that are missing are made.")
         else:
             visits = visits_of(settings, frame_count)
-            tracker, _ = load_tracker(settings, self.times_s, self._tell)
+            tracker, _ = load_tracker(settings, self.times_s, self._tell, self.models)
             saved, done = project.latest_checkpoint(run.id), 0
             with self._timed("prompts"):
-                session, prompts = open_session(tracker, video, settings, {visit.frame for visit in visits})
+                session, prompts = open_session(tracker, video, settings, {v.frame for v in visits}, self.models)
                 if saved is None:
                     for prompt in prompts:
                         session.add_prompt(prompt)

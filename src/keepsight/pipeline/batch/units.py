@@ -13,6 +13,7 @@ from keepsight.core import InputError
 from keepsight.pipeline.batch.config import BatchConfig
 from keepsight.pipeline.batch.manifest import Unit
 from keepsight.pipeline.clips import check_finite, clip_name, plan_clips
+from keepsight.pipeline.loaded import LoadedModels
 from keepsight.video import cut_clip, open_video
 
 
@@ -25,22 +26,35 @@ class Done:
     following: Sequence[tuple[int, dict[str, Any]]] = ()
 
 
-def perform(unit: Unit, config: BatchConfig, device: str) -> Done | None:
+@dataclass
+class Equipment:
+    """What a worker has, and keeps from unit to unit.
+
+    Attributes:
+        device: to follow on.
+        models: loaded once, for all clips that want the same.
+    """
+
+    device: str = "auto"
+    models: LoadedModels = field(default_factory=LoadedModels)
+
+
+def perform(unit: Unit, config: BatchConfig, equipment: Equipment) -> Done | None:
     """Does a unit; ``None`` when it was asked to stop before its end.
 
     Raises:
         KeepsightError: it cannot be done.
     """
-    steps: dict[str, Callable[[Unit, BatchConfig, str], Done | None]] = {
+    steps: dict[str, Callable[[Unit, BatchConfig, Equipment], Done | None]] = {
         "plan": _plan,
         "clip": _clip,
         "segment": _segment,
         "crop": _crop,
     }
-    return steps[unit.stage](unit, config, device)
+    return steps[unit.stage](unit, config, equipment)
 
 
-def _plan(unit: Unit, config: BatchConfig, _: str) -> Done:
+def _plan(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
     with open_video(unit.source) as video:
         check_finite(video, unit.source)
         pieces = plan_clips(video.times_s, config.rule())
@@ -60,7 +74,7 @@ def _plan(unit: Unit, config: BatchConfig, _: str) -> Done:
     )
 
 
-def _clip(unit: Unit, config: BatchConfig, _: str) -> Done:
+def _clip(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
     path = clip_path(unit, config)
     with open_video(unit.source) as video:
         asked = unit.settings
@@ -74,7 +88,7 @@ def _clip(unit: Unit, config: BatchConfig, _: str) -> Done:
     return Done([path], {"frames": frames, "notes": notes}, [(unit.clip, {})])
 
 
-def _segment(unit: Unit, config: BatchConfig, device: str) -> Done | None:
+def _segment(unit: Unit, config: BatchConfig, equipment: Equipment) -> Done | None:
     from keepsight.pipeline.job import Mode, Outputs, SegmentJob
     from keepsight.pipeline.segment import run_segment
     from keepsight.pipeline.words import parse_concepts
@@ -87,12 +101,12 @@ def _segment(unit: Unit, config: BatchConfig, device: str) -> Done | None:
         rules=dict(config.rules) or None,
         model=config.model,
         policy=config.policy,
-        device=device,
+        device=equipment.device,
         dtype=config.dtype,
         mode=Mode.RESUME,
         outputs=Outputs(overlay=False, crops=False, masks=True, annotations=True, report=False),
     )
-    outcome = run_segment(job)
+    outcome = run_segment(job, models=equipment.models)
     if outcome.state != "finished":
         return None
     files = [path for what, path in outcome.files if what == "annotations"]
@@ -101,7 +115,7 @@ def _segment(unit: Unit, config: BatchConfig, device: str) -> Done | None:
     return Done(files, results, [(unit.clip, {})])
 
 
-def _crop(unit: Unit, config: BatchConfig, _: str) -> Done:
+def _crop(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
     from keepsight.pipeline.crops import clear_unfinished, crop_objects, crop_style_of
 
     out = crop_folder(unit, config)

@@ -13,7 +13,7 @@ from pathlib import Path
 from keepsight.core import KeepsightError
 from keepsight.pipeline.batch.config import make_config
 from keepsight.pipeline.batch.manifest import Manifest, Unit
-from keepsight.pipeline.batch.units import hashes, perform
+from keepsight.pipeline.batch.units import Equipment, hashes, perform
 
 _LOOK_S = 0.1
 
@@ -26,10 +26,11 @@ def main(path: str, stages: str, device: str) -> int:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with Manifest(Path(path)) as manifest:
         config = make_config(manifest.fact("config"), path)
+        equipment = Equipment(device)
         while not stop.is_set():
             unit = manifest.claim(stages.split(","))
             if unit is not None:
-                _do(manifest, unit, config, device)
+                _do(manifest, unit, config, equipment)
             elif manifest.over():
                 break
             else:
@@ -37,13 +38,13 @@ def main(path: str, stages: str, device: str) -> int:
     return 0
 
 
-def _do(manifest: Manifest, unit: Unit, config: object, device: str) -> None:
+def _do(manifest: Manifest, unit: Unit, config: object, equipment: Equipment) -> None:
     from keepsight.pipeline.batch.config import BatchConfig
 
     assert isinstance(config, BatchConfig)
     begin = time.perf_counter()
     try:
-        done = perform(unit, config, device)
+        done = perform(unit, config, equipment)
         if done is None:
             raise SystemExit(0)  # stopped in the middle; the unit is given back when this process has ended
         outputs = dict(hashes(done.files))

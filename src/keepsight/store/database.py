@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,11 @@ class Database:
         """Runs one statement outside or inside a transaction."""
         with self._clear_errors("the project was read"):
             return self.connection.execute(sql, values)
+
+    def execute_many(self, sql: str, values: Iterable[Sequence[Any] | Mapping[str, Any]]) -> None:
+        """Runs one statement for many rows inside a transaction."""
+        with self._clear_errors("the project was written"):
+            self.connection.executemany(sql, values)
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """All rows of a statement whose result is known to be small."""

@@ -6,7 +6,7 @@ locked objects and, where it deletes, off accepted frames. Prompts and acceptanc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -223,17 +223,18 @@ class TrackEdits:
     def _merge(self, video: StoredVideo, edit: Merge) -> None:
         moved, there = (self._frames(video, owner) for owner in (edit.object_id, edit.into))
         giving_way: list[tuple[int, int]] = []  # (object, frame) whose rows go
+        united = set[int]()
         for frame in moved.keys() & there.keys():
             if edit.keep == "union" and moved[frame] and there[frame]:
                 self._unite(video, frame, edit.object_id, edit.into)
+                united.add(frame)
                 giving_way += [(edit.object_id, frame), (edit.into, frame)]
             else:
                 to_go = moved[frame] and (edit.keep == "from" or not there[frame])
                 giving_way.append((edit.into if to_go else edit.object_id, frame))
         for owner, frame in sorted(giving_way):
             for table, row in self._rows(video, owner, frame, frame + 1):
-                united = table == "masks" and owner == edit.into and row["source"] == Source.EDITED
-                if not (edit.keep == "union" and united):
+                if not (table == "masks" and owner == edit.into and frame in united):
                     self._change(table, row, None)
         self._move(video, edit.object_id, edit.into, 0, None)
         self._objects.change(video.id, edit.object_id, removed=GAVE_ALL)
@@ -276,16 +277,12 @@ class TrackEdits:
         return EditEffect(summary, None, 2, frames)
 
     def _swap(self, video: StoredVideo, edit: Swap) -> None:
-        rows = [
+        moves = [
             (table, row, edit.b if owner == edit.a else edit.a)
             for owner in (edit.a, edit.b)
             for table, row in self._rows(video, owner, edit.start, edit.stop)
         ]
-        for table, row, _ in rows:
-            if table != "prompts":
-                self._change(table, row, None)
-        for table, row, owner in rows:
-            self._change(table, row, row | {"object_id": owner})
+        self._hand_over(moves)
 
     def _effect_of_change_id(self, video: StoredVideo, edit: ChangeId) -> EditEffect:
         self._free(video, edit.object_id)
@@ -382,10 +379,13 @@ class TrackEdits:
                 yield table, dict(row)
 
     def _move(self, video: StoredVideo, old: int, new: int, start: int, stop: int | None) -> None:
-        for table, row in list(self._rows(video, old, start, stop)):
-            if table != "prompts":
-                self._change(table, row, None)
-            self._change(table, row, row | {"object_id": new})
+        self._hand_over([(table, row, new) for table, row in self._rows(video, old, start, stop)])
+
+    def _hand_over(self, moves: Sequence[tuple[str, Row, int]]) -> None:
+        """Gives rows to other objects; a row that another one of these leaves may be taken."""
+        for table in _BY_FRAME:
+            rows = [(row, row | {"object_id": new}) for of, row, new in moves if of == table]
+            self._history.exchange(table, [old for old, _ in rows], [new for _, new in rows])
 
     def _change(self, table: str, old: Row, new: Row | None) -> None:
         row = old if new is None else new

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from keepsight.store.database import Database
@@ -56,6 +56,28 @@ class History:
         self._db.execute(
             "INSERT INTO changes (operation_id, table_name, before, after) VALUES (?, ?, ?, ?)",
             (self._open_operation(), table, _dump(before), _dump(after)),
+        )
+
+    def exchange(self, table: str, gone: Sequence[Row], come: Sequence[Row]) -> None:
+        """Deletes rows and writes others inside an open :meth:`operation`, many at once.
+
+        Args:
+            gone: as they are in the file now.
+            come: no row that stays may have one of their keys.
+        """
+        if not gone and not come:
+            return
+        where = " AND ".join(f"{name} = :{name}" for name in _KEYS[table])
+        self._db.execute_many(f"DELETE FROM {table} WHERE {where}", gone)
+        if come:
+            names = ", ".join(come[0])
+            places = ", ".join(f":{name}" for name in come[0])
+            self._db.execute_many(f"INSERT INTO {table} ({names}) VALUES ({places})", come)
+        operation = self._open_operation()
+        self._db.execute_many(
+            "INSERT INTO changes (operation_id, table_name, before, after) VALUES (?, ?, ?, ?)",
+            [(operation, table, _dump(row), None) for row in gone]
+            + [(operation, table, None, _dump(row)) for row in come],
         )
 
     def undo(self) -> str | None:

@@ -366,7 +366,9 @@ class Project:
         with self._history.operation(name):
             keys = self._frames.keys(video_id, object_id, start or 0, stop)
             for frame, owner in keys:
-                self._history.change("masks", {"video_id": video_id, "frame": frame, "object_id": owner}, None)
+                key = {"video_id": video_id, "frame": frame, "object_id": owner}
+                self._history.change("accepted", key, None)  # of what is not there nothing is final
+                self._history.change("masks", key, None)
         return len(keys)
 
     def edit_effect(self, video_id: int, edit: Edit) -> EditEffect:

@@ -24,7 +24,6 @@ from keepsight.memory.policy import (
     Candidates,
     MemoryLimits,
     Picture,
-    Policy,
     ProposedPrompts,
     ReferenceRules,
     Selection,
@@ -33,8 +32,9 @@ from keepsight.memory.policy import (
     Survivor,
     best_candidate,
 )
+from keepsight.memory.reach import behind
 from keepsight.memory.records import FrameRecord, ObjectMemory, Role
-from keepsight.memory.sam2 import SAM2Policy, select_conditioning
+from keepsight.memory.sam2 import SAM2Policy, prompted_frames_option
 from keepsight.memory.settings import PolicySettings, Summary, option
 from keepsight.memory.sighting import BoolArray, Sighting, extrapolated, pack_mask, unpack_mask
 
@@ -81,10 +81,7 @@ class MoSAMPolicy(SAM2Policy):
     def __init__(
         self, limits: MemoryLimits, rules: ReferenceRules | None = None, settings: PolicySettings | None = None
     ) -> None:
-        Policy.__init__(self, limits, rules, settings)
-        self.stride = 1
-        given = self.settings.max_conditioning
-        self.max_conditioning = limits.max_conditioning if given is None else given
+        super().__init__(limits, rules, settings)
         most = limits.slots - 1
         self.keep_frames = most if self.settings.keep_frames is None else min(self.settings.keep_frames, most)
         self.needs_motion = self.settings.guidance in ("both", "dense")
@@ -114,9 +111,7 @@ class MoSAMPolicy(SAM2Policy):
     def select_memory(self, step: Step, bank: ObjectMemory, hypothesis: int) -> Selection:
         if not self.settings.frame_selection:
             return super().select_memory(step, bank, hypothesis)
-        selected, unselected = select_conditioning(
-            step.frame, bank.conditioning, self.max_conditioning, by_slicing=self.rules.limit_by_slicing
-        )
+        selected, unselected = self.conditioning(step, bank)
         spatial = [SpatialRead(record, self.limits.slots - 1) for record in selected.values()]
         picked = self._pick_frames(step, bank, unselected)
         spatial += [SpatialRead(record, len(picked) - 1 - place) for place, record in enumerate(picked)]
@@ -231,9 +226,7 @@ class MoSAMPolicy(SAM2Policy):
         self._tokens = {frame: keep for frame, keep in self._tokens.items() if frame in kept}
 
     def _evict_unselectable(self, step: Step, bank: ObjectMemory) -> None:
-        if step.endless and self.max_conditioning > 0:
-            for frame in sorted(bank.conditioning)[: -self.max_conditioning]:
-                del bank.conditioning[frame]
+        self.forget_conditioning(step, bank)
         spatial = self._selectable(step, bank)
         centres = [step.frame]
         if not step.endless:
@@ -264,7 +257,7 @@ class MoSAMPolicy(SAM2Policy):
         """
         unit = self.settings.candidate_stride * step.stride
         window = self.settings.candidate_frames * unit
-        gaps = ((frame - step.frame if step.reverse else step.frame - frame, frame) for frame in bank.tracked)
+        gaps = ((behind(step, frame), frame) for frame in bank.tracked)
         rivals: dict[int, list[float]] = {}
         found: set[int] = set()
         for gap, frame in sorted(pair for pair in gaps if pair[0] >= 0):
@@ -370,9 +363,4 @@ class MoSAM(PolicySettings):
         low=0.5,
         high=1,
     )
-    max_conditioning: int | None = option(
-        None,
-        "prompted frames read at most, nearest first; -1: all; none: as the model was trained",
-        effect="more loyal to what was prompted, slower",
-        low=-1,
-    )
+    max_conditioning: int | None = prompted_frames_option()

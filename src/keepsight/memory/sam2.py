@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from keepsight.memory.policy import (
     Candidates,
@@ -46,6 +47,16 @@ def select_conditioning(
     return selected, {t: record for t, record in conditioning.items() if t not in selected}
 
 
+def prompted_frames_option(trained: str = "") -> Any:
+    """The option ``max_conditioning`` of SAM 2 and of what extends it; ``trained`` is an example of how models were."""
+    return option(
+        None,
+        f"prompted frames read at most, nearest first; -1: all; none: as the model was trained{trained}",
+        effect="more loyal to what was prompted, slower",
+        low=-1,
+    )
+
+
 class SAM2Policy(Policy):
     """Recent-6 (Ravi et al. 2024, section 4; memory_attention of the released predictor)."""
 
@@ -55,8 +66,9 @@ class SAM2Policy(Policy):
         self, limits: MemoryLimits, rules: ReferenceRules | None = None, settings: PolicySettings | None = None
     ) -> None:
         super().__init__(limits, rules, settings)
-        self.stride = self.settings.stride
-        given = self.settings.max_conditioning
+        # A policy that extends this one may leave these options out, and then this is how the model was trained.
+        self.stride = getattr(self.settings, "stride", 1)
+        given = getattr(self.settings, "max_conditioning", None)
         self.max_conditioning = limits.max_conditioning if given is None else given
 
     def recent_frames(self, step: Step) -> list[tuple[int, int]]:
@@ -80,10 +92,14 @@ class SAM2Policy(Policy):
             slots.append((relative - 1, frame))
         return slots
 
-    def select_memory(self, step: Step, bank: ObjectMemory, hypothesis: int) -> Selection:
-        selected, unselected = select_conditioning(
+    def conditioning(self, step: Step, bank: ObjectMemory) -> tuple[dict[int, FrameRecord], dict[int, FrameRecord]]:
+        """The conditioning records that are read, and the rest."""
+        return select_conditioning(
             step.frame, bank.conditioning, self.max_conditioning, by_slicing=self.rules.limit_by_slicing
         )
+
+    def select_memory(self, step: Step, bank: ObjectMemory, hypothesis: int) -> Selection:
+        selected, unselected = self.conditioning(step, bank)
         conditioning_code = self.limits.slots - 1
         spatial = [SpatialRead(record, conditioning_code) for record in selected.values()]
         for code, frame in self.recent_frames(step):
@@ -96,15 +112,21 @@ class SAM2Policy(Policy):
         """Pointers that fit: the backbone's budget, or the length of a shorter clip."""
         return self.limits.pointers if step.frame_count is None else min(step.frame_count, self.limits.pointers)
 
+    def conditioning_pointers(
+        self, step: Step, bank: ObjectMemory, selected: dict[int, FrameRecord]
+    ) -> list[PointerRead]:
+        """Pointers of the conditioning frames that do not lie ahead, at their distance in time."""
+        eligible = bank.conditioning if self.rules.pointers_of_unselected else selected
+        return [
+            PointerRead(record, step.distance(frame)) for frame, record in eligible.items() if step.distance(frame) >= 0
+        ]
+
     def _pointers(
         self, step: Step, bank: ObjectMemory, selected: dict[int, FrameRecord], unselected: dict[int, FrameRecord]
     ) -> list[PointerRead]:
         if self.limits.pointers == 0:
             return []
-        eligible = bank.conditioning if self.rules.pointers_of_unselected else selected
-        reads = [
-            PointerRead(record, step.distance(frame)) for frame, record in eligible.items() if step.distance(frame) >= 0
-        ]
+        reads = self.conditioning_pointers(step, bank, selected)
         for distance in range(1, self.pointer_budget(step)):
             frame = step.back(distance)
             if frame < 0 or (step.frame_count is not None and frame >= step.frame_count):
@@ -119,15 +141,18 @@ class SAM2Policy(Policy):
     def choose(self, step: Step, candidates: Sequence[Candidates]) -> list[Survivor]:
         return [best_candidate(candidates)]
 
-    def evict(self, step: Step, bank: ObjectMemory) -> None:
-        """Keeps the last slots and pointers, and the same reach around prompted frames.
-
-        A person may turn round at a prompt (or run "both"), and then the frames on its far side are the recent ones. A
-        stream cannot turn round, and there a prompted frame beyond the limit is never the nearest again.
-        """
+    def forget_conditioning(self, step: Step, bank: ObjectMemory) -> None:
+        """A stream cannot turn round, and there a conditioning frame beyond the limit is never the nearest again."""
         if step.endless and self.max_conditioning > 0:
             for frame in sorted(bank.conditioning)[: -self.max_conditioning]:
                 del bank.conditioning[frame]
+
+    def evict(self, step: Step, bank: ObjectMemory) -> None:
+        """Keeps the last slots and pointers, and the same reach around prompted frames.
+
+        A person may turn round at a prompt (or run "both"), and then the frames on its far side are the recent ones.
+        """
+        self.forget_conditioning(step, bank)
         spatial_reach = (self.limits.slots - 1) * self.stride * step.stride + step.stride
         pointer_reach = max(self.limits.pointers * step.stride, spatial_reach)
         centres = [step.frame] if step.endless else [step.frame, *bank.conditioning]
@@ -161,9 +186,4 @@ class SAM2(PolicySettings):
         effect="reaches further back, sees fewer of the latest changes",
         low=1,
     )
-    max_conditioning: int | None = option(
-        None,
-        "prompted frames read at most, nearest first; -1: all; none: as the model was trained",
-        effect="more loyal to what was prompted, slower",
-        low=-1,
-    )
+    max_conditioning: int | None = prompted_frames_option()

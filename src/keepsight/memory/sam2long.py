@@ -17,7 +17,6 @@ from keepsight.memory.policy import (
     Candidates,
     MemoryLimits,
     PointerRead,
-    Policy,
     ReferenceRules,
     Selection,
     SpatialRead,
@@ -27,8 +26,9 @@ from keepsight.memory.policy import (
     best_candidate,
     with_scales,
 )
+from keepsight.memory.reach import behind, nearest_behind
 from keepsight.memory.records import FrameRecord, ObjectMemory
-from keepsight.memory.sam2 import SAM2Policy, select_conditioning
+from keepsight.memory.sam2 import SAM2Policy, prompted_frames_option
 from keepsight.memory.settings import PolicySettings, Summary, option
 from keepsight.memory.shelf import fold, unfolded
 
@@ -52,10 +52,7 @@ class SAM2LongPolicy(SAM2Policy):
     def __init__(
         self, limits: MemoryLimits, rules: ReferenceRules | None = None, settings: PolicySettings | None = None
     ) -> None:
-        Policy.__init__(self, limits, rules, settings)
-        self.stride = 1
-        given = self.settings.max_conditioning
-        self.max_conditioning = limits.max_conditioning if given is None else given
+        super().__init__(limits, rules, settings)
         # Of the step being taken.
         self._leaves: list[FrameRecord] = []
         self._survivors: list[Survivor] = []
@@ -91,7 +88,7 @@ class SAM2LongPolicy(SAM2Policy):
 
     def recent(self, step: Step, bank: ObjectMemory, hypothesis: int = 0) -> list[FrameRecord]:
         """Frames that a history reads, oldest first: the latest valid ones, and the previous one in any case."""
-        _, unselected = self._conditioning(step, bank)
+        _, unselected = self.conditioning(step, bank)
         limit, previous = self.reach(step), self._previous(step, bank)
         found: list[FrameRecord] = []
         if limit > 0:
@@ -101,7 +98,7 @@ class SAM2LongPolicy(SAM2Policy):
                 if len(found) == limit:
                     break
         # A prompted frame beyond the limit is an ordinary one.
-        found += [record for record in unselected.values() if _is_behind(record.frame, step) and self.valid(record)]
+        found += [record for record in unselected.values() if behind(step, record.frame) > 0 and self.valid(record)]
         found.sort(key=lambda record: record.frame, reverse=step.reverse)
         found = found[max(len(found) - limit, 0) :]
         if previous is not None:
@@ -115,7 +112,7 @@ class SAM2LongPolicy(SAM2Policy):
     def select_memory(self, step: Step, bank: ObjectMemory, hypothesis: int) -> Selection:
         if self.settings.iou_threshold is None:
             return super().select_memory(step, self._history_as_bank(step, bank, hypothesis), 0)
-        selected, _ = self._conditioning(step, bank)
+        selected, _ = self.conditioning(step, bank)
         recent = self.recent(step, bank, hypothesis)
         spatial = [SpatialRead(record, self.limits.slots - 1) for record in selected.values()]
         for code, record in enumerate(reversed(recent[-(self.limits.slots - 1) :])):
@@ -123,10 +120,7 @@ class SAM2LongPolicy(SAM2Policy):
                 spatial.append(SpatialRead(record, code))
         if self.limits.pointers == 0:
             return Selection(tuple(spatial))
-        eligible = bank.conditioning if self.rules.pointers_of_unselected else selected
-        pointers = [
-            PointerRead(record, step.distance(frame)) for frame, record in eligible.items() if step.distance(frame) >= 0
-        ]
+        pointers = self.conditioning_pointers(step, bank, selected)
         # A rank, not a distance; the oldest one is counted but not read, as released.
         for rank in range(1, min(len(recent), self.pointer_budget(step))):
             if recent[-rank].pointer is not None:
@@ -205,9 +199,7 @@ class SAM2LongPolicy(SAM2Policy):
         A pathway going on reads its latest valid frames, also when a person corrects the frame just shown. A person may turn
         round at a prompt, and then the valid frames nearest to it on its far side are the latest ones; a stream cannot.
         """
-        if step.endless and self.max_conditioning > 0:
-            for frame in sorted(bank.conditioning)[: -self.max_conditioning]:
-                del bank.conditioning[frame]
+        self.forget_conditioning(step, bank)
         tiers = self._tiers(step, bank)
         held = set(bank.tracked) if self._held is None else self._held
         for frame in list(held):
@@ -275,11 +267,6 @@ class SAM2LongPolicy(SAM2Policy):
                     pathways[rank] = place
         return pathways
 
-    def _conditioning(self, step: Step, bank: ObjectMemory) -> tuple[dict[int, FrameRecord], dict[int, FrameRecord]]:
-        return select_conditioning(
-            step.frame, bank.conditioning, self.max_conditioning, by_slicing=self.rules.limit_by_slicing
-        )
-
     def _previous(self, step: Step, bank: ObjectMemory) -> int | None:
         """The last frame behind this one that is known, prompted or tracked: the step before, as a rule."""
         before = step.back(1)
@@ -291,9 +278,8 @@ class SAM2LongPolicy(SAM2Policy):
             return min(between) if step.reverse else max(between)
         if before in bank.conditioning or before in bank.tracked:
             return before
-        behind = [frame for frame in bank.conditioning if _is_behind(frame, step)]
-        behind += [f for f, records in bank.tracked.items() if _is_behind(f, step) and _is_remembered(records[0])]
-        return max(behind, key=lambda frame: -frame if step.reverse else frame, default=None)
+        known = [*bank.conditioning, *(f for f, records in bank.tracked.items() if _is_remembered(records[0]))]
+        return next(iter(nearest_behind(step, known)), None)
 
     @staticmethod
     def _history(bank: ObjectMemory, start: int | None, hypothesis: int, reverse: bool) -> Iterator[FrameRecord]:
@@ -351,8 +337,8 @@ class SAM2LongPolicy(SAM2Policy):
                 bank.tracked[frame] = records[:1]
         self._held = None
         if previous in bank.conditioning and not step.endless:
-            behind = (r for r in self._history(bank, previous, 0, step.reverse) if self.valid(r))
-            for place, record in zip(range(1, self.reach(step) + 1), behind, strict=False):
+            before = (r for r in self._history(bank, previous, 0, step.reverse) if self.valid(r))
+            for place, record in zip(range(1, self.reach(step) + 1), before, strict=False):
                 record.marks[_BEFORE] = float(place)
 
 
@@ -404,12 +390,7 @@ class SAM2Long(PolicySettings):
         "keep what is needed to revise frames at the end, when the best pathway is known",
         effect="the result at the end is the paper's; off: what was shown live stays",
     )
-    max_conditioning: int | None = option(
-        None,
-        "prompted frames read at most, nearest first; -1: all; none: as the model was trained",
-        effect="more loyal to what was prompted, slower",
-        low=-1,
-    )
+    max_conditioning: int | None = prompted_frames_option()
 
 
 def _all_ranks(count: int) -> int:
@@ -418,10 +399,6 @@ def _all_ranks(count: int) -> int:
 
 def _of(records: Sequence[FrameRecord], hypothesis: int) -> FrameRecord:
     return records[hypothesis] if hypothesis < len(records) else records[0]
-
-
-def _is_behind(frame: int, step: Step) -> bool:
-    return frame > step.frame if step.reverse else frame < step.frame
 
 
 def _is_remembered(record: FrameRecord) -> bool:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keepsight.memory.policy import PointerRead, Selection, SpatialRead, Step
+from keepsight.memory.reach import behind, nearest_behind
 from keepsight.memory.records import FrameRecord, ObjectMemory
-from keepsight.memory.sam2 import SAM2Policy, select_conditioning
+from keepsight.memory.sam2 import SAM2Policy, prompted_frames_option
 from keepsight.memory.settings import PolicySettings, Summary, option
 
 FRAME_SCORE = "frame_score"
@@ -93,26 +94,24 @@ class SAM3Policy(SAM2Policy):
         backward, the last frame may be. The frame before is named even where nothing was remembered there, or where it is a
         conditioning frame: its slot is spent all the same.
         """
-        behind = sorted((gap, frame) for frame in bank.tracked if (gap := _gap(step, frame)) > 0)
+        passed = nearest_behind(step, bank.tracked)
         unit = self.stride * step.stride
         limit = max(self.pointer_budget(step), self.limits.slots) - 1
         accepted: list[int] = []
-        for gap, frame in behind:
+        for frame in passed:
             if len(accepted) == limit:
                 break
-            on_grid = self.stride == 1 or (gap - step.stride) % unit == 0
+            on_grid = self.stride == 1 or (behind(step, frame) - step.stride) % unit == 0
             record = bank.track_record(frame)
             if on_grid and (step.reverse or frame > 0) and record is not None and self.accepts(record):
                 accepted.append(frame)
-        before = _frame_before(step, bank, (frame for _, frame in behind))
+        before = _frame_before(step, bank, passed)
         if self.settings.keep_previous and before not in accepted:
             accepted.insert(0, before)
         return accepted[::-1]
 
     def select_memory(self, step: Step, bank: ObjectMemory, hypothesis: int) -> Selection:
-        selected, unselected = select_conditioning(
-            step.frame, bank.conditioning, self.max_conditioning, by_slicing=self.rules.limit_by_slicing
-        )
+        selected, unselected = self.conditioning(step, bank)
         valid = self.valid_frames(step, bank)
         spatial = [SpatialRead(record, self.limits.slots - 1) for record in selected.values()]
         for rank in range(min(self.limits.slots - 1, len(valid)), 0, -1):
@@ -132,8 +131,7 @@ class SAM3Policy(SAM2Policy):
         """Conditioning pointers at their distance in time, the others at their rank; the oldest frame gives none."""
         if self.limits.pointers == 0:
             return []
-        eligible = bank.conditioning if self.rules.pointers_of_unselected else selected
-        reads = [PointerRead(record, d) for frame, record in eligible.items() if (d := step.distance(frame)) >= 0]
+        reads = self.conditioning_pointers(step, bank, selected)
         for rank in range(1, min(len(valid), self.pointer_budget(step))):
             record = bank.track_record(valid[-rank])
             if record is None and self.rules.unselected_fill_pointers:
@@ -150,9 +148,7 @@ class SAM3Policy(SAM2Policy):
         next step would read is all that any later one can. In a session the same holds at every prompted frame, in both
         directions, for a person may turn round there; and the last few frames stay as they are, to be corrected.
         """
-        if step.endless and self.max_conditioning > 0:
-            for frame in sorted(bank.conditioning)[: -self.max_conditioning]:
-                del bank.conditioning[frame]
+        self.forget_conditioning(step, bank)
         starts = [(step.frame, step.reverse)]
         if not step.endless:
             starts += [(frame, reverse) for frame in bank.conditioning for reverse in (False, True)]
@@ -178,15 +174,10 @@ class SAM3Policy(SAM2Policy):
                     record.forget_spatial()
 
 
-def _gap(step: Step, frame: int) -> int:
-    """Frames between, positive when ``frame`` lies behind in the direction of travel."""
-    return frame - step.frame if step.reverse else step.frame - frame
-
-
-def _frame_before(step: Step, bank: ObjectMemory, behind: Iterable[int]) -> int:
+def _frame_before(step: Step, bank: ObjectMemory, passed: Iterable[int]) -> int:
     """The frame visited before this one: one stride back, or nearer where a prompted frame was visited between."""
-    near = [frame for frame in (*behind, *bank.conditioning) if 0 < _gap(step, frame) < step.stride]
-    return min(near, key=lambda frame: _gap(step, frame), default=step.back(1))
+    nearest = next(iter(nearest_behind(step, (*passed, *bank.conditioning))), None)
+    return step.back(1) if nearest is None or behind(step, nearest) >= step.stride else nearest
 
 
 @dataclass(frozen=True)
@@ -223,9 +214,4 @@ class SAM3(PolicySettings):
         effect="reaches further back, sees fewer of the latest changes",
         low=1,
     )
-    max_conditioning: int | None = option(
-        None,
-        "prompted frames read at most, nearest first; -1: all; none: as the model was trained (SAM 3: 4)",
-        effect="more loyal to what was prompted, slower",
-        low=-1,
-    )
+    max_conditioning: int | None = prompted_frames_option(" (SAM 3: 4)")

@@ -23,7 +23,7 @@ from keepsight.memory.policy import (
 )
 from keepsight.memory.reach import Place, behind, forget, forget_prompts, nearest_behind, prompted, viewpoints
 from keepsight.memory.records import FrameRecord, ObjectMemory
-from keepsight.memory.sam2 import SAM2Policy, select_conditioning
+from keepsight.memory.sam2 import SAM2Policy
 from keepsight.memory.settings import PolicySettings, Summary, option
 
 MOTION_IOU = "motion_iou"
@@ -142,9 +142,7 @@ class SAMURAIPolicy(SAM2Policy):
     def __init__(
         self, limits: MemoryLimits, rules: ReferenceRules | None = None, settings: PolicySettings | None = None
     ) -> None:
-        # Not SAM2Policy's own: its options are not offered here.
-        super(SAM2Policy, self).__init__(limits, rules, settings)
-        self.stride, self.max_conditioning = 1, limits.max_conditioning
+        super().__init__(limits, rules, settings)
         self.mask_presence_threshold = self.settings.presence
         self._motion: BoxMotion | None = None
         self._place: Place | None = None  # where the filter stands
@@ -260,9 +258,7 @@ class SAMURAIPolicy(SAM2Policy):
         return found if previous in found else [previous, *found][:count]
 
     def select_memory(self, step: Step, bank: ObjectMemory, hypothesis: int) -> Selection:
-        selected, unselected = select_conditioning(
-            step.frame, bank.conditioning, self.max_conditioning, by_slicing=self.rules.limit_by_slicing
-        )
+        selected, unselected = self.conditioning(step, bank)
         spatial = [SpatialRead(record, self.limits.slots - 1) for record in selected.values()]
         # Oldest first, as SAM 2 has it: attention does not mind, but sums round as they are ordered.
         for code, frame in reversed(list(enumerate(self._recent(step, bank, unselected)))):

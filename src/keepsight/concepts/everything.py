@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from keepsight.concepts.decoding import Candidate, answers, cut_off, finished
 from keepsight.concepts.detector import Concept, Detections
 from keepsight.concepts.overlap import boxes_of, keep_best, mask_overlaps
-from keepsight.core import Region
-from keepsight.memory import Options, option
+from keepsight.core import Options, Region, option
 from keepsight.models.backbone import Backbone
 from keepsight.tracking import Sight
 

@@ -19,9 +19,8 @@ from torch import Tensor
 from keepsight.concepts.decoding import BOX_CORNERS, Candidate, answers, cut_off, finished
 from keepsight.concepts.detector import Detections
 from keepsight.concepts.overlap import boxes_of, keep_best, mask_overlaps
-from keepsight.core import Concept, Exemplar, Region
+from keepsight.core import Concept, Exemplar, Options, Region, option
 from keepsight.core.errors import InputError, ModelError
-from keepsight.memory import Options, option
 from keepsight.models.backbone import Backbone
 from keepsight.tracking import Sight
 from keepsight.tracking.appearance import colours_of, likeness

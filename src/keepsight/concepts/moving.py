@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from keepsight.concepts.decoding import masks_from_boxes
 from keepsight.concepts.detector import Concept, Detections
 from keepsight.concepts.overlap import boxes_of
+from keepsight.core import Options, option
 from keepsight.core.errors import InputError
-from keepsight.memory import Options, option
 from keepsight.models.backbone import Backbone
 from keepsight.tracking import Sight, Zoom
 from keepsight.video import VideoSource

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keepsight.core import Options, option
 from keepsight.core.errors import InputError
-from keepsight.memory import Options, option
 
 SELECTIONS = {"group": "sam3", "decoupled": "dms"}
 """Memory policy by the way in which SAM 3 and SAM3-DMS select memory for what was found."""

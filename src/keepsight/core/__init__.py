@@ -4,6 +4,7 @@ from keepsight.core.concept import Concept, Exemplar
 from keepsight.core.errors import Cancelled, InputError, KeepsightError, ModelError, StoreError
 from keepsight.core.geometry import Box, box_area, box_iou, clip_box, mask_box, pad_box
 from keepsight.core.mask import Mask
+from keepsight.core.options import Option, Options, option
 from keepsight.core.region import Placement, Region
 from keepsight.core.types import Direction, Frame, FrameResult, Prompt, Source, TrackedObject
 
@@ -19,6 +20,8 @@ __all__ = [
     "KeepsightError",
     "Mask",
     "ModelError",
+    "Option",
+    "Options",
     "Placement",
     "Prompt",
     "Region",
@@ -29,5 +32,6 @@ __all__ = [
     "box_iou",
     "clip_box",
     "mask_box",
+    "option",
     "pad_box",
 ]

@@ -26,7 +26,7 @@ from keepsight.memory.sam2long import SAM2Long, SAM2LongPolicy
 from keepsight.memory.sam3 import SAM3, SAM3Policy
 from keepsight.memory.sam3_dms import SAM3DMS, SAM3DMSPolicy
 from keepsight.memory.samurai import SAMURAI, SAMURAIPolicy
-from keepsight.memory.settings import Option, Options, PolicySettings, Summary, option
+from keepsight.memory.settings import PolicySettings, Summary
 
 __all__ = [
     "DAM4SAM",
@@ -42,8 +42,6 @@ __all__ = [
     "MoSAM",
     "MoSAMPolicy",
     "ObjectMemory",
-    "Option",
-    "Options",
     "Picture",
     "PointerRead",
     "Policy",
@@ -66,7 +64,6 @@ __all__ = [
     "Survivor",
     "WritePlan",
     "best_candidate",
-    "option",
     "policy_factory",
     "select_conditioning",
     "with_scales",

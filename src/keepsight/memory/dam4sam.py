@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keepsight.core import box_iou, mask_box
+from keepsight.core import box_iou, mask_box, option
 from keepsight.memory.policy import (
     Candidates,
     MemoryLimits,
@@ -26,7 +26,7 @@ from keepsight.memory.policy import (
 )
 from keepsight.memory.reach import Place, behind, forget, forget_prompts, nearest_behind, prompted, viewpoints
 from keepsight.memory.records import FrameRecord, ObjectMemory, Role
-from keepsight.memory.settings import PolicySettings, Summary, option
+from keepsight.memory.settings import PolicySettings, Summary
 
 EPOCH = "anchor_epoch"
 """Mark of an anchor: how often a person had spoken about the object when the policy promoted it."""

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keepsight.core import Box, clip_box
+from keepsight.core import Box, clip_box, option
 from keepsight.memory.policy import (
     Candidates,
     MemoryLimits,
@@ -35,7 +35,7 @@ from keepsight.memory.policy import (
 from keepsight.memory.reach import behind
 from keepsight.memory.records import FrameRecord, ObjectMemory, Role
 from keepsight.memory.sam2 import SAM2Policy, prompted_frames_option
-from keepsight.memory.settings import PolicySettings, Summary, option
+from keepsight.memory.settings import PolicySettings, Summary
 from keepsight.memory.sighting import BoolArray, Sighting, extrapolated, pack_mask, unpack_mask
 
 CELLS_PER_TOKEN = 4

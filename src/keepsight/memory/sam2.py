@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keepsight.core import option
 from keepsight.memory.policy import (
     Candidates,
     MemoryLimits,
@@ -19,7 +20,7 @@ from keepsight.memory.policy import (
     best_candidate,
 )
 from keepsight.memory.records import FrameRecord, ObjectMemory
-from keepsight.memory.settings import PolicySettings, Summary, option
+from keepsight.memory.settings import PolicySettings, Summary
 
 
 def select_conditioning(

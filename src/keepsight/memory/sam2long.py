@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keepsight.core import option
 from keepsight.memory.beam import is_certain, key_weights, prune
 from keepsight.memory.policy import (
     Candidates,
@@ -29,7 +30,7 @@ from keepsight.memory.policy import (
 from keepsight.memory.reach import behind, nearest_behind
 from keepsight.memory.records import FrameRecord, ObjectMemory
 from keepsight.memory.sam2 import SAM2Policy, prompted_frames_option
-from keepsight.memory.settings import PolicySettings, Summary, option
+from keepsight.memory.settings import PolicySettings, Summary
 from keepsight.memory.shelf import fold, unfolded
 
 CONDITIONING_SCORE = 10.0

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from keepsight.core import option
 from keepsight.memory.policy import PointerRead, Selection, SpatialRead, Step
 from keepsight.memory.reach import behind, nearest_behind
 from keepsight.memory.records import FrameRecord, ObjectMemory
 from keepsight.memory.sam2 import SAM2Policy, prompted_frames_option
-from keepsight.memory.settings import PolicySettings, Summary, option
+from keepsight.memory.settings import PolicySettings, Summary
 
 FRAME_SCORE = "frame_score"
 """Mark in which the engine keeps what :meth:`~keepsight.memory.Policy.reduce_group` says."""

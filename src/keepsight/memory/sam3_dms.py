@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from keepsight.core import option
 from keepsight.memory.records import ObjectMemory
 from keepsight.memory.sam3 import SAM3, SAM3Policy
-from keepsight.memory.settings import Summary, option
+from keepsight.memory.settings import Summary
 
 
 class SAM3DMSPolicy(SAM3Policy):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keepsight.core import Box, box_iou
+from keepsight.core import Box, box_iou, option
 from keepsight.memory.policy import (
     Candidates,
     MemoryLimits,
@@ -24,7 +24,7 @@ from keepsight.memory.policy import (
 from keepsight.memory.reach import Place, behind, forget, forget_prompts, nearest_behind, prompted, viewpoints
 from keepsight.memory.records import FrameRecord, ObjectMemory
 from keepsight.memory.sam2 import SAM2Policy
-from keepsight.memory.settings import PolicySettings, Summary, option
+from keepsight.memory.settings import PolicySettings, Summary
 
 MOTION_IOU = "motion_iou"
 """Mark of a record: IoU of its mask's box with the predicted one; missing where motion had no say."""

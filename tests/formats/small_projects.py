@@ -59,7 +59,9 @@ def block(x1, y1, x2, y2):
     return array
 
 
-ids = st.lists(st.sampled_from([0, 1, 2, 7, 254, 255, 999, 1000, 70000]), min_size=1, max_size=4, unique=True)
+ids = st.lists(
+    st.sampled_from([0, 1, 2, 7, 254, 255, 999, 1000, 70000, 2**31, 2**63 - 1]), min_size=1, max_size=4, unique=True
+)
 names = st.sampled_from(["cow", "person", 'a "b" <&>', "été, ü", None])
 arrays = hnp.arrays(bool, (HEIGHT, WIDTH), elements=st.booleans(), fill=st.just(False))
 

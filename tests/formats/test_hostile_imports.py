@@ -142,7 +142,7 @@ def test_an_error_late_in_the_file_takes_everything_back(project, tmp_path):
     assert (list(project.results(1)), project.objects(1)) == ([], [])
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "parquet"])
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_name_in_the_project_never_becomes_a_path(tmp_path, name):
     """Labels and the video's name go into files, not into file names; every file lies in the folder."""
     evil = "../../evil\n<x a='1'>&\x00\x1b"

@@ -34,7 +34,7 @@ def read_sav(source: Import) -> Iterator[ReadFrame]:
     if not source.path.is_dir():
         raise InputError(f"{source.path} is not a folder of one folder an object.")
     folders = sorted(
-        (int(entry.name), entry) for entry in source.path.iterdir() if re.fullmatch("[0-9]{1,18}", entry.name)
+        (int(entry.name), entry) for entry in source.path.iterdir() if re.fullmatch("[0-9]{1,19}", entry.name)
     )
     frames: dict[int, list[tuple[int, Path]]] = {}
     for value, folder in folders:

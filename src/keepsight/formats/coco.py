@@ -144,5 +144,7 @@ def _object(source: Import, object_id: int, entry: dict[str, Any], where: str) -
 
 
 def _track(entry: dict[str, Any]) -> int | None:
-    track = entry.get("track_id", (entry.get("attributes") or {}).get("track_id"))
+    track = entry.get("track_id")
+    if track is None:
+        track = (entry.get("attributes") or {}).get("track_id")
     return track if isinstance(track, int) and not isinstance(track, bool) else None

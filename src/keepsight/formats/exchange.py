@@ -33,6 +33,7 @@ LOSSES = {
     "left_out_objects": "objects left out because the format has no more ids (those added first were kept)",
     "empty_frames": "frames that are not in the files because no object is there",
     "masks_as_boxes": "masks that became boxes",
+    "scores": "masks whose scores are not in the files, because the format has none",
     "kept_shapes": "shapes of the earlier files that were kept as they were",
 }
 """What an export can lose or change, in words before a number."""
@@ -59,6 +60,7 @@ class Export:
         losses: counts by the names of :data:`LOSSES`.
         written_as: object id -> id in the files, where that differs.
         frames: frames written.
+        masks: objects on frames, without those that are absent.
     """
 
     project: Project
@@ -71,11 +73,13 @@ class Export:
     losses: Counter[str] = field(default_factory=Counter)
     written_as: dict[int, int] = field(default_factory=dict)
     frames: int = 0
+    masks: int = 0
 
     def results(self) -> Iterator[FrameResult]:
         """Stored frames in order, a few dozen in memory; counts them."""
         for result in self.project.results(self.video.id, self.start, self.stop):
             self.frames += 1
+            self.masks += sum(item.present for item in result.objects)
             yield result
 
     def count_empty_frames(self) -> None:

@@ -23,6 +23,7 @@ class Format:
         about: what it is, for lists.
         files: regular expression of the files that it writes, by their path in the folder; only these are ever replaced.
         boxes: the format has boxes and no masks.
+        scores: the format has a place for them.
         images: folder for the video's pictures, where loaders of the format look for them.
     """
 
@@ -31,20 +32,29 @@ class Format:
     read: Callable[[Import], Iterator[ReadFrame]]
     files: str
     boxes: bool = False
+    scores: bool = True
     images: str = "images"
 
 
 FORMATS = {
     "davis": Format(
-        "palette PNG a frame (DAVIS, YouTube-VOS, MOSE)", pictures.write_palette, pictures.read_palette, r"\d+\.png"
+        "palette PNG a frame (DAVIS, YouTube-VOS, MOSE)",
+        pictures.write_palette,
+        pictures.read_palette,
+        r"\d+\.png",
+        scores=False,
     ),
-    "sav": Format("binary PNG an object and frame (SA-V)", sav.write_sav, sav.read_sav, r"\d+/\d+\.png"),
+    "sav": Format("binary PNG an object and frame (SA-V)", sav.write_sav, sav.read_sav, r"\d+/\d+\.png", scores=False),
     "coco": Format("COCO JSON, run lengths a frame", coco.write_coco, coco.read_coco, r"annotations\.json"),
     "ytvis": Format(
         "YouTube-VIS JSON, run lengths a track", ytvis.write_ytvis, ytvis.read_ytvis_tracks, r"annotations\.json"
     ),
     "yolo": Format(
-        "YOLO segmentation dataset", yolo.write_yolo, yolo.read_yolo, r"data\.yaml|(labels|tracks)/\d+\.txt"
+        "YOLO segmentation dataset",
+        yolo.write_yolo,
+        yolo.read_yolo,
+        r"data\.yaml|(labels|tracks)/\d+\.txt",
+        scores=False,
     ),
     "labelme": Format(
         "LabelMe / X-AnyLabeling JSON a frame",
@@ -62,9 +72,14 @@ FORMATS = {
         images="img1",
     ),
     "mots": Format(
-        "MOTS text, run lengths", mot.write_mots, mot.read_mots, r"gt/gt\.txt|seqinfo\.ini|labels\.txt", images="img1"
+        "MOTS text, run lengths",
+        mot.write_mots,
+        mot.read_mots,
+        r"gt/gt\.txt|seqinfo\.ini|labels\.txt",
+        scores=False,
+        images="img1",
     ),
-    "cvat": Format("CVAT for video 1.1 XML", cvat.write_cvat, cvat.read_cvat, r"annotations\.xml"),
+    "cvat": Format("CVAT for video 1.1 XML", cvat.write_cvat, cvat.read_cvat, r"annotations\.xml", scores=False),
     "csv": Format("plain table of boxes", tables.write_csv, tables.read_csv, r"boxes\.csv", boxes=True),
     "parquet": Format(
         "plain table of boxes, Parquet", tables.write_parquet, tables.read_parquet, r"boxes\.parquet", boxes=True
@@ -132,6 +147,8 @@ def export_tracks(
     pictures_too = rf"{chosen.images}/\d+\.jpg" if chosen.images != "." else r"\d+\.jpg"
     with replacing_folder(target, rf"{chosen.files}|{pictures_too}|{SIDECAR}") as temporary:
         chosen.write(source, temporary)
+        if not chosen.scores:
+            source.losses["scores"] = source.masks
         if also is not None:
             also(temporary if chosen.images == "." else temporary / chosen.images)
         (temporary / SIDECAR).write_text(json.dumps(source.sidecar(name), indent=1) + "\n", encoding="utf-8")

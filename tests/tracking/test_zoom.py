@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -185,14 +186,22 @@ def test_logits_moved_to_another_region_show_the_same_mask(x, y, side):
 
 
 # -- the built-in model looking closely ----------------------------------------------------------------------------------
-def scene(frames: int = 14, size: tuple[int, int] = (360, 640)) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """A 24 px red disc with a yellow core over a soft pattern; it leaves at the right and comes back."""
+LEAVING_AND_BACK = (560, 580, 600, 620, 640, 670, 700, 700, 670, 640, 620, 600, 580, 560)
+
+
+def scene(
+    frames: int | None = None, size: tuple[int, int] = (360, 640), places: Sequence[int] = LEAVING_AND_BACK
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """A 24 px red disc with a yellow core over a soft pattern; it leaves at the right and comes back.
+
+    Args:
+        places: where it is, in px from the left, on each frame.
+    """
     height, width = size
     y, x = np.mgrid[:height, :width]
     ground = np.stack([90 + 30 * np.sin(x / 17), 110 + 25 * np.cos(y / 23), 90 + 20 * np.sin((x + y) / 31)], -1)
-    places = [560, 580, 600, 620, 640, 670, 700, 700, 670, 640, 620, 600, 580, 560][:frames]
     rgbs, masks = [], []
-    for place in places:
+    for place in places[:frames]:
         disc = (x - place) ** 2 + (y - 200) ** 2 <= 12**2
         rgb = ground.copy()
         rgb[disc] = (220, 40, 40)
@@ -290,6 +299,21 @@ def test_colours_tell_things_apart_and_survive_a_change_of_size():
     assert small is not None
     assert likeness(a, small) > 0.95
     assert colours_of(red, np.zeros((40, 30), bool)) is None
+
+
+@pytest.mark.parametrize(("begin", "reverse"), [(0, False), (1, False), (24, True), (25, True)])
+def test_a_strided_run_looks_at_colours_on_every_fourth_step_wherever_it_begins(begin, reverse):
+    rgbs, masks = scene(places=range(300, 352, 2))
+    session = keepsight.load("builtin", zoom=True).open(ArrayVideo(rgbs))
+    session.add(object_id=1, frame=begin, mask=masks[begin])
+    track, learnt = session._set.tracks[1], []
+    known = track.colours
+    for result in session.propagate(stride=2, direction="backward" if reverse else "forward"):
+        if track.colours is not known:
+            learnt.append(result.frame)
+            known = track.colours
+    assert len(learnt) == 3
+    assert all(abs(b - a) == 4 * 2 for a, b in pairwise(learnt))
 
 
 def test_zoom_is_the_built_in_models_own_choice_until_somebody_says_otherwise():

@@ -516,7 +516,8 @@ class Engine:
 
     def _remember_colours(self, track: Track, record: FrameRecord, step: Step, sight: Sight) -> None:
         """Keeps what an object looks like up to date, now and then, from frames on which it is certain."""
-        due = step.frame % (COLOURS_EVERY * step.stride) == 0
+        # Counted in steps: a run need not begin on a multiple of its stride.
+        due = step.frame // step.stride % COLOURS_EVERY == 0
         sure = record.lost == 0 and record.iou >= SURE_IOU and record.object_score >= SURE_PRESENCE
         if self.options.closely is None or record.logits is None or not (due and sure):
             return

@@ -153,7 +153,7 @@ def test_a_second_run_makes_what_is_missing_and_nothing_else(calm: Path, videos:
     gone.unlink()
     assert run([*settings(videos, calm), "--log", "json"]) == 0
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    again = {(line["video"], line["clip"], line["stage"]) for line in lines if line["state"] == "running"}
+    again = {(line["video"], line["clip"], line["stage"]) for line in lines if line.get("state") == "running"}
     assert again <= {("a", 2, "crop")}
     with Manifest(calm / MANIFEST_NAME) as manifest:
         twice = [(unit.name, unit.stage) for unit in manifest.units() if unit.completed > 1]
@@ -225,19 +225,18 @@ def test_names_of_videos_are_told_apart(tmp_path: Path) -> None:
 def test_a_unit_belongs_to_one_process_and_is_ended_once(tmp_path: Path) -> None:
     with Manifest(tmp_path / "m.sqlite", create=True) as manifest:
         manifest.add_videos({"a": "a.mp4"})
-        assert manifest.claim(["clip"]) is None
-        unit = manifest.claim(["plan", "clip"])
+        assert manifest.claim(["clip"], "elsewhere/1/0") is None
+        unit = manifest.claim(["plan", "clip"], "elsewhere/1/0")
         assert unit is not None
-        assert manifest.claim(["plan"]) is None
-        assert manifest.release(2) == 1
+        assert manifest.claim(["plan"], "elsewhere/2/0") is None
         assert manifest.finish(unit, 1.0, {}, {}, [(1, {"start": 0}), (2, {})])
         assert not manifest.finish(unit, 1.0, {}, {}, [(3, {})])
-        first = manifest.claim(["plan", "clip"])
+        first = manifest.claim(["plan", "clip"], "elsewhere/1/0")
         assert first is not None
         assert (first.clip, first.settings) == (1, {"start": 0})
         manifest.fail(first, "broken", 0.1)
         assert not manifest.over()
-        second = manifest.claim(["clip"])
+        second = manifest.claim(["clip"], "elsewhere/1/0")
         assert second is not None
         manifest.fail(second, "broken", 0.1)
         assert manifest.over()

@@ -133,8 +133,8 @@ def _go(out: Path, log: Log) -> None:
     from keepsight.pipeline.batch.conduct import conduct
 
     try:
-        with telling(as_json=log is Log.JSON) as told:
-            outcome = conduct(out, told)
+        with telling(as_json=log is Log.JSON) as observer:
+            outcome = conduct(out, observer)
     except KeyboardInterrupt:
         raise Cancelled(
             f"Stopped; everything that was done is kept. Go on with: keepsight pipeline resume {out}"

@@ -94,9 +94,13 @@ def this_process() -> str:
     return f"{platform.node()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
 
 
+def is_of_this_machine(owner: str) -> bool:
+    return owner.rsplit("/", 2)[0] == platform.node()
+
+
 def is_alive(owner: str) -> bool:
-    host, pid, started = owner.rsplit("/", 2)
-    if host != platform.node():
+    _, pid, started = owner.rsplit("/", 2)
+    if not is_of_this_machine(owner):
         return False  # the file was copied here; its run cannot be
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(int(pid))

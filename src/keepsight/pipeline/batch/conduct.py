@@ -1,29 +1,31 @@
-"""Conducts a batch: finds its videos, keeps its workers going, tells what happens, writes the report."""
+"""Conducts a batch: finds its videos, gives its units to workers, writes down what comes back, writes the report.
+
+Workers are where the executor has them. Nobody but the conductor writes the manifest: what a worker has to say goes by way of
+its executor, so workers on other machines need the folders of the batch and nothing else.
+"""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keepsight.core import InputError, KeepsightError
+from keepsight.core import InputError
 from keepsight.pipeline.batch.config import BatchConfig, make_config
-from keepsight.pipeline.batch.manifest import STAGES, Manifest, Unit
+from keepsight.pipeline.batch.executors import open_executor
+from keepsight.pipeline.batch.executors.base import BEAT_S, Ended, Executor, Hand
+from keepsight.pipeline.batch.manifest import Manifest, Unit
+from keepsight.pipeline.batch.progress import Observer, Tally
 from keepsight.pipeline.batch.report import REPORT_NAME, write_batch_report
 
 MANIFEST_NAME = "pipeline.sqlite"
 _SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
-_IDLE_DEATHS = 3
+_AHEAD = 8
 _LOOK_S = 0.1
-
-Told = Callable[[Unit, Counter[tuple[str, str]]], None]
-"""Called with a unit that has changed, and how many units there are by (stage, state)."""
 
 
 @dataclass
@@ -101,37 +103,33 @@ def read_batch(out: Path) -> tuple[BatchConfig, list[Unit]]:
         return make_config(config, str(manifest.path)), manifest.units()
 
 
-def conduct(out: Path, told: Told | None = None) -> BatchOutcome:
+def conduct(out: Path, observer: Observer | None = None, **where: str | None) -> BatchOutcome:
     """Does everything that can be done in a batch, and writes its report.
 
-    Killing this process or any worker at any moment loses at most the unit in flight; calling this again goes on.
+    Killing this process or any worker at any moment loses at most the units in flight; calling this again goes on.
 
     Args:
-        told: see :data:`Told`.
+        observer: is told what happens.
+        where: ``executor`` and ``address``, where others than the batch's settings are wanted.
 
     Raises:
-        StoreError: another process is at it, or workers cannot be started.
+        InputError: an executor that is not installed, or machines that do not see the folders of the batch.
+        StoreError: another process is at it.
+        KeepsightError: workers cannot be started.
         KeyboardInterrupt: Ctrl-C, once the workers have ended.
     """
     config, units = read_batch(out)
+    config = make_config(config.model_dump() | {name: value for name, value in where.items() if value}, str(out))
     with Manifest(out / MANIFEST_NAME) as manifest:
         manifest.take_charge()
-        manifest.release(None)
         lost = [unit.id for unit in units if unit.state == "done" and not all(map(os.path.exists, unit.outputs))]
         manifest.ask_again(lost)
         with ExitStack() as stack:
-            crew = stack.enter_context(_Crew(manifest, config, out))
-            seen, states = _States(), -1
-            while True:
-                for unit in manifest.units(states):
-                    states = unit.changed
-                    seen.note(unit)
-                    if told is not None:
-                        told(unit, seen.counts)
-                if manifest.over():
-                    break
-                crew.look_after()
-                time.sleep(_LOOK_S)
+            stack.callback(manifest.leave)
+            book = _Book(manifest, config.attempts, out / "logs")
+            stack.callback(book.close)
+            executor = stack.enter_context(open_executor(config, out))
+            _work(manifest, book, executor, observer or Observer())
     config, units = read_batch(out)
     path = out / REPORT_NAME
     write_batch_report(path, config, units)
@@ -139,66 +137,81 @@ def conduct(out: Path, told: Told | None = None) -> BatchOutcome:
     return BatchOutcome(counts, [unit for unit in units if unit.state == "failed"], path)
 
 
-class _States:
-    """Counts units by (stage, state) as they change."""
+def _work(manifest: Manifest, book: _Book, executor: Executor, observer: Observer) -> None:
+    """Gives units to workers until there is nothing left to give."""
+    states, tally, news, heard, free = -1, Tally(), True, 0.0, set[str]()
+    while True:
+        hands = list(executor.hands())
+        now_free = {hand.process for hand in hands if hand.unit is None}
+        if news or now_free - free:
+            for unit in manifest.units(states):
+                states = unit.changed
+                tally.note(unit)
+                observer.changed(unit, tally.counts)
+            for hand in hands:
+                book.give(hand, executor, tally)
+            if not any(hand.unit for hand in hands) and manifest.over():
+                return
+        free = now_free
+        ended = executor.wait(_LOOK_S)
+        for item in ended:
+            book.note(item)
+        news = bool(ended)
+        if time.monotonic() - heard > BEAT_S:
+            heard = time.monotonic()
+            news |= book.keep(hands)
+            observer.looked(hands, tally)
 
-    def __init__(self) -> None:
-        self._of: dict[int, tuple[str, str]] = {}
-        self.counts: Counter[tuple[str, str]] = Counter()
 
-    def note(self, unit: Unit) -> None:
-        before = self._of.get(unit.id)
-        if before is not None:
-            self.counts[before] -= 1
-        self._of[unit.id] = (unit.stage, unit.state)
-        self.counts[unit.stage, unit.state] += 1
+class _Book:
+    """Writes down what is given out and what comes back."""
 
+    def __init__(self, manifest: Manifest, attempts: int, logs: Path) -> None:
+        self._manifest, self._attempts, self._logs = manifest, attempts, logs
+        self._held: dict[int, Unit] = {}
+        self._others = True
 
-class _Crew:
-    """The worker processes: one a device, and those for decoding and encoding beside them."""
+    def give(self, hand: Hand, executor: Executor, tally: Tally) -> None:
+        """Gives a worker what it can do, if it is free."""
+        if hand.unit is not None:
+            return
+        # Clips lie about until they are followed: no more than those who follow them will soon ask for.
+        enough = tally.counts["segment", "ready"] >= _AHEAD
+        unit = self._manifest.claim(
+            [stage for stage in hand.stages if stage != "clip" or not enough], hand.process, hand.name
+        )
+        if unit is not None:
+            self._held[unit.id] = unit
+            executor.submit(hand, unit)
 
-    def __init__(self, manifest: Manifest, config: BatchConfig, out: Path) -> None:
-        self._manifest, self._config, self._out = manifest, config, out
-        light = ",".join(stage for stage in STAGES if stage != "segment")
-        self._roles = [("segment", device) for device in config.devices] + [(light, "cpu")] * config.cpu_workers
-        self._workers: list[subprocess.Popen[bytes]] = []
-        self._deaths = 0
+    def note(self, ended: Ended) -> None:
+        """Writes down what came of a unit."""
+        unit, answer = ended.unit, ended.answer
+        self._held.pop(unit.id, None)
+        if answer is None:
+            self._manifest.give_back(unit, self._attempts, ended.lost)
+        elif answer.stopped:
+            self._manifest.give_back(unit, None)
+        elif answer.error is not None:
+            if answer.trace is not None:
+                self._logs.mkdir(parents=True, exist_ok=True)
+                with (self._logs / "defects.log").open("a", encoding="utf-8") as log:
+                    log.write(f"{unit.stage} {unit.name}, {unit.worker}:\n{answer.trace}\n")
+            self._manifest.fail(unit, answer.error, answer.seconds)
+        else:
+            self._manifest.finish(unit, answer.seconds, answer.outputs, answer.results, answer.following)
 
-    def __enter__(self) -> _Crew:
-        self._workers = [self._start(number) for number in range(len(self._roles))]
-        return self
+    def keep(self, hands: Sequence[Hand]) -> bool:
+        """Lengthens the leases of all who live; whether something has come back from workers that nobody looks after."""
+        self._manifest.take_charge()
+        self._manifest.renew([hand.process for hand in hands])
+        before, self._others = (
+            self._others,
+            self._others and self._manifest.recover({hand.process for hand in hands}) > 0,
+        )
+        return before
 
-    def _start(self, number: int) -> subprocess.Popen[bytes]:
-        stages, device = self._roles[number]
-        logs = self._out / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "keepsight.pipeline.batch.worker", str(self._manifest.path), stages, device]
-        with (logs / f"worker-{number}.log").open("ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def look_after(self) -> None:
-        """Gives back what dead workers held and starts others in their place."""
-        for number, worker in enumerate(self._workers):
-            code = worker.poll()
-            if code is None or self._manifest.over():
-                continue
-            self._deaths = self._deaths + 1 if not self._held() else 0
-            if self._deaths > _IDLE_DEATHS:
-                raise KeepsightError(f"The workers end at once; see {self._out / 'logs'} for why.")
-            self._manifest.release(self._config.attempts)
-            self._workers[number] = self._start(number)
-
-    def _held(self) -> bool:
-        return any(unit.state == "running" for unit in self._manifest.units())
-
-    def __exit__(self, *_: object) -> None:
-        for worker in self._workers:
-            if worker.poll() is None:
-                worker.terminate()
-        for worker in self._workers:
-            try:
-                worker.wait(20)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
-        self._manifest.release(None)
+    def close(self) -> None:
+        """Gives back what is still out; the workers have ended."""
+        for unit in self._held.values():
+            self._manifest.give_back(unit, None)

@@ -1,19 +1,28 @@
-"""The manifest: what is to be done, who is doing it, and what came of it. One SQLite file that many processes share."""
+"""The manifest: what is to be done, who is doing it, and what came of it.
+
+One SQLite file, written by the process that conducts the batch and by no other; anyone may read it meanwhile.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from keepsight.core import InputError, StoreError
-from keepsight.store.runs import is_alive, this_process
+from keepsight.store.runs import is_alive, is_of_this_machine, this_process
 
+#: How long a worker of another machine, or a conductor there, is believed to live without a word. Turning it up makes going
+#: on after the loss of the conductor's machine wait longer; down, a pause of the network looks like a loss.
+LEASE_S = 60.0
 STAGES = ("plan", "clip", "segment", "crop")
+#: To be raised with every change of the tables or of the stages.
+_FORM = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS units (
@@ -22,6 +31,8 @@ CREATE TABLE IF NOT EXISTS units (
     state TEXT NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'running', 'done', 'failed')),
     attempts INTEGER NOT NULL DEFAULT 0,
     owner TEXT,
+    worker TEXT NOT NULL DEFAULT '',
+    lease REAL NOT NULL DEFAULT 0,
     error TEXT NOT NULL DEFAULT '',
     seconds REAL NOT NULL DEFAULT 0,
     settings TEXT NOT NULL DEFAULT '{}', results TEXT NOT NULL DEFAULT '{}', outputs TEXT NOT NULL DEFAULT '{}',
@@ -30,6 +41,7 @@ CREATE TABLE IF NOT EXISTS units (
     UNIQUE (video, clip, stage)
 );
 CREATE INDEX IF NOT EXISTS by_state ON units (state, stage);
+CREATE INDEX IF NOT EXISTS by_change ON units (changed);
 """
 # Late stages first: what is begun is finished before more is begun, so that little lies about half done.
 _CLAIM = """
@@ -48,12 +60,14 @@ class Unit:
         video: name of the video in the batch, fit for a folder.
         source: the video itself.
         attempts: how often it was begun since it was last asked for.
-        owner: the process that does it; its lease ends with that process.
+        owner: the process that does it, as :func:`keepsight.store.runs.this_process` calls it.
         settings: what the unit before left for it.
         results: what is worth telling about what it did.
         outputs: SHA-256 by path.
         completed: how often it was done to the end; more than once only where its outputs were removed.
         changed: rises with every change of any unit.
+        worker: what people call its owner: its device, on several machines with the machine.
+        lease: until when (seconds since 1970) its owner is believed to live, where nobody can look.
     """
 
     id: int
@@ -71,6 +85,8 @@ class Unit:
     outputs: dict[str, str]
     completed: int
     changed: int
+    worker: str = ""
+    lease: float = 0.0
 
     @property
     def name(self) -> str:
@@ -93,9 +109,18 @@ class Manifest:
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.executescript(_SCHEMA)
+            self._make_tables()
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"The manifest {path} cannot be used: {error}.") from error
+
+    def _make_tables(self) -> None:
+        form = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if form != _FORM:
+            if self._db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
+                raise InputError(
+                    f"{self.path} was written by another version of keepsight; choose another output_folder (--out)."
+                )
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_FORM}; COMMIT;")
 
     def close(self) -> None:
         self._db.close()
@@ -130,16 +155,27 @@ class Manifest:
             db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
 
     def take_charge(self) -> None:
-        """Makes this process the one that conducts the batch.
+        """Makes this process the one that conducts the batch, for :data:`LEASE_S`; to be called again before that is over.
 
         Raises:
             StoreError: another one is at it.
         """
         with self._write() as db:
             row = db.execute("SELECT value FROM facts WHERE name = 'conductor'").fetchone()
-            if row is not None and json.loads(row[0]) != this_process() and is_alive(json.loads(row[0])):
-                raise StoreError(f"The batch in {self.path.parent} is being worked on by another process; wait for it.")
-            db.execute("INSERT OR REPLACE INTO facts VALUES ('conductor', ?)", (json.dumps(this_process()),))
+            if row is not None:
+                conductor = json.loads(row[0])
+                if conductor["process"] != this_process() and _lives(conductor["process"], conductor["lease"]):
+                    raise StoreError(
+                        f"The batch in {self.path.parent} is being worked on by another process "
+                        f"({conductor['process']}); wait for it."
+                    )
+            now = {"process": this_process(), "lease": time.time() + LEASE_S}
+            db.execute("INSERT OR REPLACE INTO facts VALUES ('conductor', ?)", (json.dumps(now),))
+
+    def leave(self) -> None:
+        """Says that nobody conducts the batch any more."""
+        with self._write() as db:
+            db.execute("DELETE FROM facts WHERE name = 'conductor'")
 
     def add_videos(self, videos: Mapping[str, str]) -> None:
         """Adds videos (source by name) that are not there."""
@@ -156,18 +192,31 @@ class Manifest:
         rows = self._db.execute("SELECT * FROM units WHERE changed > ? ORDER BY changed", (since,))
         return [_unit(row) for row in rows]
 
-    def claim(self, stages: Sequence[str]) -> Unit | None:
-        """Takes a unit that can be done now; it is this process's until it is finished or the process ends."""
+    def claim(self, stages: Sequence[str], owner: str, worker: str = "") -> Unit | None:
+        """Takes a unit that can be done now, for a process that does it.
+
+        Args:
+            owner, worker: see :class:`Unit`.
+        """
         marks = ",".join(str(STAGES.index(stage)) for stage in stages)
         with self._write() as db:
             row = db.execute(_CLAIM.format(marks)).fetchone()
             if row is None:
                 return None
             db.execute(
-                f"UPDATE units SET state = 'running', owner = ?, attempts = attempts + 1, {_CHANGED} WHERE id = ?",
-                (this_process(), row["id"]),
+                "UPDATE units SET state = 'running', owner = ?, worker = ?, lease = ?, attempts = attempts + 1, "
+                f"{_CHANGED} WHERE id = ?",
+                (owner, worker, time.time() + LEASE_S, row["id"]),
             )
             return _unit(db.execute("SELECT * FROM units WHERE id = ?", (row["id"],)).fetchone())
+
+    def renew(self, owners: Sequence[str]) -> None:
+        """Lengthens the leases of processes that have been heard."""
+        with self._write() as db:
+            db.executemany(
+                "UPDATE units SET lease = ? WHERE state = 'running' AND owner = ?",
+                [(time.time() + LEASE_S, owner) for owner in owners],
+            )
 
     def finish(
         self,
@@ -183,13 +232,13 @@ class Manifest:
             following: (clip, settings) of units of the next stage.
 
         Returns:
-            ``False`` where the unit is no longer this process's, and then nothing is changed.
+            ``False`` where the unit is no longer its owner's, or was begun again since; then nothing is changed.
         """
         with self._write() as db:
             done = db.execute(
                 "UPDATE units SET state = 'done', owner = NULL, error = '', seconds = ?, outputs = ?, results = ?, "
-                f"completed = completed + 1, {_CHANGED} WHERE id = ? AND owner = ? AND state = 'running'",
-                (seconds, json.dumps(outputs), json.dumps(results), unit.id, this_process()),
+                f"completed = completed + 1, {_CHANGED} {_HELD}",
+                (seconds, json.dumps(outputs), json.dumps(results), *_lease_of(unit)),
             )
             if done.rowcount != 1:
                 return False
@@ -206,39 +255,42 @@ class Manifest:
         """Ends a unit that cannot be done."""
         with self._write() as db:
             db.execute(
-                f"UPDATE units SET state = 'failed', owner = NULL, error = ?, seconds = ?, {_CHANGED} "
-                "WHERE id = ? AND owner = ?",
-                (error, seconds, unit.id, this_process()),
+                f"UPDATE units SET state = 'failed', owner = NULL, error = ?, seconds = ?, {_CHANGED} {_HELD}",
+                (error, seconds, *_lease_of(unit)),
             )
 
-    def release(self, attempts: int | None) -> int:
-        """Gives back what dead processes held.
+    def give_back(self, unit: Unit, attempts: int | None, why: str = "its process died") -> None:
+        """Makes a unit that was begun ready for another try.
 
         Args:
-            attempts: a unit that was begun so often fails; ``None`` does not count what was begun (the whole batch was killed).
+            attempts: a unit that was begun so often fails; ``None`` does not count this time (it was no fault of the unit's).
+        """
+        lost = attempts is not None and unit.attempts >= attempts
+        with self._write() as db:
+            db.execute(
+                f"UPDATE units SET state = ?, owner = NULL, attempts = ?, error = ?, {_CHANGED} {_HELD}",
+                (
+                    "failed" if lost else "ready",
+                    unit.attempts - (attempts is None),
+                    f"{why}; tried {unit.attempts} times" if lost else "",
+                    *_lease_of(unit),
+                ),
+            )
+
+    def recover(self, crew: Collection[str] = ()) -> int:
+        """Gives back what processes held that live no more, as left by a conductor that was killed.
+
+        Args:
+            crew: processes that somebody looks after.
 
         Returns:
-            How many units are still held by living processes.
+            How many units are still held by processes outside ``crew``.
         """
-        held = 0
-        for unit in self._running():
-            if unit.owner is not None and is_alive(unit.owner):
-                held += 1
-                continue
-            lost = attempts is not None and unit.attempts >= attempts
-            with self._write() as db:
-                db.execute(
-                    f"UPDATE units SET state = ?, owner = NULL, attempts = ?, error = ?, {_CHANGED} "
-                    "WHERE id = ? AND owner = ? AND state = 'running'",
-                    (
-                        "failed" if lost else "ready",
-                        unit.attempts - (attempts is None),
-                        f"its process died {unit.attempts} times (out of memory?)" if lost else "",
-                        unit.id,
-                        unit.owner,
-                    ),
-                )
-        return held
+        others = [unit for unit in self._running() if unit.owner not in crew]
+        gone = [unit for unit in others if unit.owner is None or not _lives(unit.owner, unit.lease)]
+        for unit in gone:
+            self.give_back(unit, None)
+        return len(others) - len(gone)
 
     def _running(self) -> list[Unit]:
         return [_unit(row) for row in self._db.execute("SELECT * FROM units WHERE state = 'running'")]
@@ -258,6 +310,16 @@ class Manifest:
         return busy is None and self._db.execute(_CLAIM.format(everything)).fetchone() is None
 
 
+def _lives(process: str, lease: float) -> bool:
+    """Whether a process lives; one of another machine does until its lease is over."""
+    return is_alive(process) if is_of_this_machine(process) else time.time() < lease
+
+
+def _lease_of(unit: Unit) -> tuple[int, str | None, int]:
+    return unit.id, unit.owner, unit.attempts
+
+
+_HELD = "WHERE id = ? AND owner = ? AND attempts = ? AND state = 'running'"
 _NEXT = "(SELECT COALESCE(MAX(changed), 0) + 1 FROM units)"
 
 

@@ -13,6 +13,7 @@ from keepsight.core import InputError
 from keepsight.pipeline.batch.config import BatchConfig
 from keepsight.pipeline.batch.manifest import Unit
 from keepsight.pipeline.clips import check_finite, clip_name, plan_clips
+from keepsight.pipeline.job import ProgressCallback
 from keepsight.pipeline.loaded import LoadedModels
 from keepsight.video import cut_clip, open_video
 
@@ -33,10 +34,12 @@ class Equipment:
     Attributes:
         device: to follow on.
         models: loaded once, for all clips that want the same.
+        told: called by units that are a matter of frames, with how far they are.
     """
 
     device: str = "auto"
     models: LoadedModels = field(default_factory=LoadedModels)
+    told: ProgressCallback | None = None
 
 
 def perform(unit: Unit, config: BatchConfig, equipment: Equipment) -> Done | None:
@@ -106,7 +109,7 @@ def _segment(unit: Unit, config: BatchConfig, equipment: Equipment) -> Done | No
         mode=Mode.RESUME,
         outputs=Outputs(overlay=False, crops=False, masks=True, annotations=True, report=False),
     )
-    outcome = run_segment(job, models=equipment.models)
+    outcome = run_segment(job, equipment.told, models=equipment.models)
     if outcome.state != "finished":
         return None
     files = [path for what, path in outcome.files if what == "annotations"]

@@ -1,74 +1,69 @@
-"""A process that does units until there are none: ``python -m keepsight.pipeline.batch.worker MANIFEST STAGES DEVICE``."""
+"""What a worker is, wherever it runs: it does units one after the other with the same equipment."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
 import time
 import traceback
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
 from keepsight.core import KeepsightError
-from keepsight.pipeline.batch.config import make_config
-from keepsight.pipeline.batch.manifest import Manifest, Unit
+from keepsight.pipeline.batch.config import BatchConfig
+from keepsight.pipeline.batch.manifest import Unit
 from keepsight.pipeline.batch.units import Equipment, hashes, perform
-
-_LOOK_S = 0.1
-
-
-def main(path: str, stages: str, device: str) -> int:
-    """Works until the batch is over or SIGTERM comes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the conductor, which then asks us
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: _leave(stop))
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    with Manifest(Path(path)) as manifest:
-        config = make_config(manifest.fact("config"), path)
-        equipment = Equipment(device)
-        while not stop.is_set():
-            unit = manifest.claim(stages.split(","))
-            if unit is not None:
-                _do(manifest, unit, config, equipment)
-            elif manifest.over():
-                break
-            else:
-                time.sleep(_LOOK_S)
-    return 0
+from keepsight.pipeline.job import Progress
 
 
-def _do(manifest: Manifest, unit: Unit, config: object, equipment: Equipment) -> None:
-    from keepsight.pipeline.batch.config import BatchConfig
+@dataclass(frozen=True)
+class Answer:
+    """What came of a unit.
 
-    assert isinstance(config, BatchConfig)
-    begin = time.perf_counter()
-    try:
-        done = perform(unit, config, equipment)
-        if done is None:
-            raise SystemExit(0)  # stopped in the middle; the unit is given back when this process has ended
-        outputs = dict(hashes(done.files))
-        manifest.finish(unit, time.perf_counter() - begin, outputs, done.results, done.following)
-    except Exception as error:
-        # Whatever is wrong with one video must not cost the others.
-        line = " ".join(str(error).split())
-        if not isinstance(error, KeepsightError):
-            traceback.print_exc()
+    Attributes:
+        outputs: SHA-256 by path.
+        results: what is worth telling.
+        following: (clip, settings) of the units that follow from it.
+        error: why it cannot be done.
+        trace: where that was, where it is a defect of ours.
+        stopped: it was asked to stop before its end; the unit is to be given back.
+    """
+
+    seconds: float
+    outputs: dict[str, str] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    following: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    error: str | None = None
+    trace: str | None = None
+    stopped: bool = False
+
+
+class Worker:
+    """Does units on one device.
+
+    Attributes:
+        progress: how far the present unit is; read by whoever watches, from another thread.
+    """
+
+    def __init__(self, config: BatchConfig, device: str) -> None:
+        self._config, self._equipment = config, Equipment(device, told=self._note)
+        self.progress: Progress | None = None
+
+    def do(self, unit: Unit) -> Answer:
+        """Does a unit. Whatever is wrong with one video is in the answer: it must not cost the others."""
+        begin = time.perf_counter()
+        try:
+            done = perform(unit, self._config, self._equipment)
+            if done is None:
+                return Answer(time.perf_counter() - begin, stopped=True)
+            outputs = dict(hashes(done.files))
+            return Answer(time.perf_counter() - begin, outputs, done.results, list(done.following))
+        except Exception as error:
+            line = " ".join(str(error).split())
+            if isinstance(error, KeepsightError):
+                return Answer(time.perf_counter() - begin, error=line)
             line = f"{type(error).__name__}: {line}"
-        manifest.fail(unit, line, time.perf_counter() - begin)
+            return Answer(time.perf_counter() - begin, error=line, trace=traceback.format_exc())
+        finally:
+            self.progress = None
 
-
-def _leave(stop: threading.Event) -> None:
-    stop.set()
-    raise SystemExit(0)
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process as soon as the one that started it is gone: another run may take over then."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    def _note(self, progress: Progress) -> None:
+        self.progress = progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,9 @@ _TICK = Fraction(1, 1000)  # what WebM counts in
 class AlphaWriter:
     """Encodes RGBA frames as VP9 with an alpha channel, which browsers and editors show on any background.
 
+    Until the ``with`` block is left the file grows under ``<path>.part``, which an exception removes: a file under its own name
+    is whole.
+
     Args:
         path: target, ``.webm``.
         height, width: frame size in px; an odd side gains one transparent row or column.
@@ -32,8 +36,9 @@ class AlphaWriter:
 
     def __init__(self, path: Path, *, height: int, width: int, fps: float) -> None:
         self.path, self.height, self.width = path, height, width
+        self._target = path.with_name(path.name + ".part")
         try:
-            self._container = av.open(str(path), "w", format="webm")
+            self._container = av.open(str(self._target), "w", format="webm")
             rate = Fraction(check_fps(fps, path.name)).limit_denominator(1001)
             # alt-ref frames and transparency do not go together in this encoder
             options = {"crf": "30", "b": "0", "cpu-used": "5", "row-mt": "1", "auto-alt-ref": "0"}
@@ -70,6 +75,15 @@ class AlphaWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._encode(None)
-        self._container.close()
+        try:
+            if kind is None:
+                self._encode(None)
+                self._container.close()
+                self._target.replace(self.path)
+        except OSError as failure:
+            raise StoreError(f"Cannot write {self.path}: {failure.strerror or failure}; free some space.") from failure
+        finally:
+            with suppress(av.error.FFmpegError, OSError):
+                self._container.close()
+            with suppress(OSError):
+                self._target.unlink(missing_ok=True)

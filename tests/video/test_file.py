@@ -178,6 +178,33 @@ def test_truncated_file_yields_what_is_there_and_says_where_it_ended(clips, tmp_
             assert any(f"ends at frame {len(frames) - 1}" in line for line in video.warnings)
 
 
+@pytest.mark.parametrize("name", ["late.mkv", "late.webm"])
+def test_a_matroska_file_that_lacks_its_last_frames_says_so(clips, tmp_path, name):
+    """A cut between two blocks looks like a shorter video, and half a second is within what other headers are trusted with."""
+    source = clips(name, "libvpx-vp9" if name.endswith("webm") else "libx264")
+    data = source.read_bytes()
+    with av.open(str(source)) as container:
+        ends = [packet.pos + packet.size for packet in container.demux(video=0) if packet.size]
+    path = tmp_path / name
+    for kept in (30, 35, 36):  # the last lacks nothing but the table that seeking needs
+        path.write_bytes(data[: ends[kept - 1] + 1])
+        with open_video(path) as video:
+            count = len(list(video.frames()))
+            assert kept - 3 <= count <= kept  # frames whose reference is gone go with it
+            assert video.frame_count == count
+            (line,) = video.warnings
+            assert line.startswith(f"{name} is cut off: it ends at frame {count - 1};")
+    with open_video(source) as video:
+        assert (video.frame_count, video.warnings) == (36, [])
+
+
+@pytest.mark.parametrize("name", ["live.mkv", "live.webm"])
+def test_a_matroska_stream_that_never_says_how_long_it_is_counts_as_whole(clips, name):
+    path = clips(name, "libvpx-vp9" if name.endswith("webm") else "libx264", container_options={"live": "1"})
+    with open_video(path) as video:
+        assert (video.frame_count, video.warnings) == (36, [])
+
+
 def test_a_recording_whose_clock_restarts_or_that_starts_late(clips, tmp_path):
     data = clips("stream.ts", "libx264").read_bytes()
     (tmp_path / "joined.ts").write_bytes(data * 2)

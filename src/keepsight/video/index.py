@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keepsight.core import InputError
+from keepsight.video import matroska
 from keepsight.video.media import demux, open_media
 
 IntArray = NDArray[np.int64]
@@ -94,6 +95,7 @@ class _Scan:
     end_s: float
     damaged: bool
     ends_badly: bool
+    end_missing: bool
     header_end_s: float | None
     rate: float
     time_base: Fraction
@@ -187,6 +189,7 @@ def _scan(path: Path) -> _Scan:
             end_s=float(end * base),
             damaged=corrupt or bool(errors),
             ends_badly=last_corrupt,
+            end_missing="matroska" in container.format.name and matroska.is_cut(path),
             header_end_s=header_end,
             rate=float(stream.average_rate or stream.guessed_rate or 25),
             time_base=base,
@@ -209,8 +212,8 @@ def _packets_tell(scan: _Scan) -> bool:
 
 
 def _is_cut(scan: _Scan) -> bool:
-    """Whether the last packet is incomplete, or the packets end long before the header says the video does."""
-    if scan.ends_badly:
+    """Whether the end is missing, the last packet is incomplete, or the packets end long before the header says they do."""
+    if scan.end_missing or scan.ends_badly:
         return True
     if scan.header_end_s is None or (scan.pts == _NO_TIME).any():
         return False

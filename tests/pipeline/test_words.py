@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from keepsight.core import Concept, Exemplar, InputError, Prompt
-from keepsight.pipeline.words import gather, parse_concepts, read_rules
+from keepsight.pipeline.job import SegmentJob
+from keepsight.pipeline.words import Asked, gather, parse_concepts, read_rules
 
 
 def test_texts_are_numbered_and_told_apart_without_their_case() -> None:
@@ -52,6 +54,16 @@ def test_a_file_may_hold_concepts_beside_prompts(tmp_path: Path) -> None:
     # Ids in a file were chosen by somebody; the click's was not.
     assert asked.dealt == {1}
     assert Prompt(4, 2, points=((5.0, 6.0),), labels=(1,)) in asked.prompts
+
+
+def test_a_job_takes_all_that_was_asked_for() -> None:
+    asked = gather(["0:1,1"], texts=["cow"], detector="owlv2", rules=["new-score=0.5"], detect_every=4)
+    job = asked.added_to(SegmentJob("clip.mp4", model="sam3", stride=2))
+    for field in fields(Asked):
+        assert getattr(asked, field.name)
+        assert getattr(job, field.name) == getattr(asked, field.name)
+    assert (job.video, job.model, job.stride) == ("clip.mp4", "sam3", 2)
+    assert gather().added_to(job) == SegmentJob("clip.mp4", model="sam3", stride=2)
 
 
 def test_rules_are_read_by_name() -> None:

@@ -88,27 +88,24 @@ def compare(
     from keepsight.cli import show
     from keepsight.pipeline.compare import CompareJob, read_options, read_policies, run_compare
     from keepsight.pipeline.job import SegmentJob, parse_options
-    from keepsight.pipeline.words import gather, read_rules
+    from keepsight.pipeline.words import gather
 
     names = read_policies(policies)
     asked = gather(
-        point or (),
-        box or (),
-        mask or (),
+        point,
+        box,
+        mask,
         prompts,
-        texts=text or (),
-        exemplars=exemplar or (),
-        likes=like or (),
+        texts=text,
+        exemplars=exemplar,
+        likes=like,
         detector=detector,
+        rules=rule,
+        detect_every=detect_every,
     )
-    job = SegmentJob(
+    told = SegmentJob(
         video=video,
         out=out,
-        prompts=asked.prompts,
-        dealt=asked.dealt,
-        concepts=asked.concepts,
-        detector=asked.detector,
-        rules=read_rules(rule or (), detect_every),
         model=model,
         device=device,
         dtype=dtype,
@@ -119,7 +116,7 @@ def compare(
     )
     options = read_options(names, parse_options("--policy-option", policy_option or ()))
     with show.progress_bar() as progress:
-        result = run_compare(CompareJob(job, names, options, truth, overwrite), progress=progress)
+        result = run_compare(CompareJob(asked.added_to(told), names, options, truth, overwrite), progress=progress)
     _print(result)
     if result.exit_code:
         raise typer.Exit(result.exit_code)

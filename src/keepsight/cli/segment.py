@@ -124,27 +124,24 @@ def segment(
     """
     from keepsight.cli import show
     from keepsight.pipeline.job import Outputs, SegmentJob, parse_options, read_mode
-    from keepsight.pipeline.words import gather, read_rules
+    from keepsight.pipeline.words import gather
 
     asked = gather(
-        point or (),
-        box or (),
-        mask or (),
+        point,
+        box,
+        mask,
         prompts,
-        texts=text or (),
-        exemplars=exemplar or (),
-        likes=like or (),
+        texts=text,
+        exemplars=exemplar,
+        likes=like,
         detector=detector,
+        rules=rule,
+        detect_every=detect_every,
     )
-    job = SegmentJob(
+    told = SegmentJob(
         video=video,
         out=out,
-        prompts=asked.prompts,
-        dealt=asked.dealt,
-        concepts=asked.concepts,
-        detector=asked.detector,
         selection=selection,
-        rules=read_rules(rule or (), detect_every),
         removed=tuple(remove or ()),
         model=model,
         policy=policy,
@@ -160,6 +157,7 @@ def segment(
         mode=read_mode(overwrite=overwrite, resume=resume),
         outputs=Outputs(overlay=overlay, crops=crops, masks=masks, annotations=annotations, report=report),
     )
+    job = asked.added_to(told)
     with show.progress_bar() as progress:
         if camera:
             from keepsight.pipeline.live import run_live

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from keepsight.core import Concept, Exemplar, InputError, Prompt
-from keepsight.pipeline.job import parse_options
+from keepsight.pipeline.job import SegmentJob, parse_options
 from keepsight.pipeline.prompts import deal_prompts
 
 _FORM = re.compile(r"(?P<sign>[+-]?)(?P<frame>\d+):(?P<box>[^=]*)(?:=(?P<concept>.*))?", re.DOTALL)
@@ -40,26 +40,41 @@ class Asked:
         dealt: object ids among theirs that nobody chose.
         concepts: numbered from 1.
         detector: that was named, or that ``--like`` asks for.
+        rules: how detections become objects, by name; ``None`` when nothing was said.
     """
 
     prompts: tuple[Prompt, ...] = ()
     dealt: frozenset[int] = frozenset()
     concepts: tuple[Concept, ...] = ()
     detector: str | None = None
+    rules: dict[str, Any] | None = None
+
+    def added_to(self, job: SegmentJob) -> SegmentJob:
+        """The job with what was asked for."""
+        return replace(
+            job,
+            prompts=self.prompts,
+            dealt=self.dealt,
+            concepts=self.concepts,
+            detector=self.detector,
+            rules=self.rules,
+        )
 
 
 def gather(
-    points: Sequence[str] = (),
-    boxes: Sequence[str] = (),
-    masks: Sequence[str] = (),
+    points: Sequence[str] | None = None,
+    boxes: Sequence[str] | None = None,
+    masks: Sequence[str] | None = None,
     file: Path | None = None,
     *,
-    texts: Sequence[str] = (),
-    exemplars: Sequence[str] = (),
-    likes: Sequence[str] = (),
+    texts: Sequence[str] | None = None,
+    exemplars: Sequence[str] | None = None,
+    likes: Sequence[str] | None = None,
     detector: str | None = None,
+    rules: Sequence[str] | None = None,
+    detect_every: int | None = None,
 ) -> Asked:
-    """All prompt options and a prompts file together.
+    """All options that say what to follow and how to find it, and a prompts file, together.
 
     Raises:
         InputError: anything malformed or contradictory, with the option quoted.
@@ -70,9 +85,10 @@ def gather(
         from keepsight.formats import load_request
 
         prompts, concepts = load_request(file)
-    said, dealt = deal_prompts(points, boxes, masks, known=prompts)
-    found = parse_concepts(texts, exemplars, likes, known=concepts)
-    return Asked(tuple(said), dealt, found, detector or (LIKE if likes else None))
+    said, dealt = deal_prompts(points or (), boxes or (), masks or (), known=prompts)
+    found = parse_concepts(texts or (), exemplars or (), likes or (), known=concepts)
+    named = detector or (LIKE if likes else None)
+    return Asked(tuple(said), dealt, found, named, read_rules(rules or (), detect_every))
 
 
 def parse_concepts(

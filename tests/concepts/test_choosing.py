@@ -8,7 +8,7 @@ import shutil
 import pytest
 import tiny_detectors
 
-from keepsight.concepts.choosing import ENTRIES, available, choose, names, pick, pick_like
+from keepsight.concepts.choosing import ENTRIES, LIKE, available, choose, entry_of, names, pick
 from keepsight.concepts.everything import EverythingDetector
 from keepsight.concepts.grounding import GroundingDino
 from keepsight.concepts.likeness import LikenessDetector
@@ -73,6 +73,12 @@ def test_the_best_one_at_hand_is_taken(cache):
     assert choose("SAM3", "builtin") == "sam3"
 
 
+def test_what_takes_an_example_is_taken_only_by_name(tmp_path):
+    assert choose("like", "builtin") == LIKE.name
+    assert LIKE.name not in available("builtin")
+    assert entry_of(str(tmp_path)) is None
+
+
 def test_a_tracker_alone_is_no_detector(cache):
     cache("sam3", "sam3_tracker_video")
     assert "sam3" not in available("sam3")
@@ -103,7 +109,7 @@ def test_unknown_and_missing_ones_are_one_line(tmp_path):
 def test_detectors_are_loaded_for_a_tracker(cache, tracker, tmp_path):
     assert isinstance(pick("everything", tracker), EverythingDetector)
     assert isinstance(pick("motion", tracker), MotionDetector)
-    assert isinstance(pick_like(tracker), LikenessDetector)
+    assert isinstance(pick("like", tracker), LikenessDetector)
     folder = tiny_detectors.save(tiny_detectors.grounding_dino(), tiny_detectors.bert_tokenizer(), tmp_path / "dino")
     assert isinstance(pick(str(folder), tracker), GroundingDino)
     cache("grounding-dino", "grounding-dino", folder)
@@ -112,8 +118,8 @@ def test_detectors_are_loaded_for_a_tracker(cache, tracker, tmp_path):
 
 def test_the_table_agrees_with_the_detectors():
     assert len(set(names())) == len(ENTRIES)
-    for cls in (EverythingDetector, MotionDetector):
-        [entry] = [entry for entry in ENTRIES if entry.name == cls.name]
+    for cls in (EverythingDetector, MotionDetector, LikenessDetector):
+        entry = entry_of(cls.name)
         assert (entry.understands_words, entry.model) == (cls.understands_words, None)
     for entry in ENTRIES:
         if entry.model is not None:

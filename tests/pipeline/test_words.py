@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from keepsight.concepts import choosing
 from keepsight.core import Concept, Exemplar, InputError, Prompt
 from keepsight.pipeline.job import SegmentJob
 from keepsight.pipeline.words import Asked, gather, parse_concepts, read_rules
@@ -31,7 +32,10 @@ def test_exemplars_go_to_their_concept() -> None:
 
 def test_like_asks_for_what_looks_alike() -> None:
     asked = gather(likes=["0:1,2,30,40"])
-    assert (asked.detector, asked.concepts) == ("like", (Concept(1, "thing", (Exemplar(0, (1, 2, 30, 40)),)),))
+    assert (asked.detector, asked.concepts) == (
+        choosing.LIKE.name,
+        (Concept(1, "thing", (Exemplar(0, (1, 2, 30, 40)),)),),
+    )
     assert gather(likes=["0:1,2,30,40=coin"]).concepts[0].text == "coin"
     assert gather(texts=["coin"], likes=["0:1,2,30,40"], detector="sam3").detector == "sam3"
 

@@ -43,10 +43,18 @@ ENTRIES: tuple[DetectorEntry, ...] = (
     DetectorEntry("everything", "everything there is", False),
 )
 
+LIKE = DetectorEntry("like", "what looks like the example", False)
+"""Is shown an example instead of being told a word; so it is named, and never taken for want of another."""
+
 
 def names() -> list[str]:
     """Names of all detectors, best first."""
     return [entry.name for entry in ENTRIES]
+
+
+def entry_of(name: str) -> DetectorEntry | None:
+    """The entry of a detector; ``None`` for one that is named by its folder or hub id."""
+    return next((entry for entry in (*ENTRIES, LIKE) if entry.name == name), None)
 
 
 def available(model: str | Path) -> list[str]:
@@ -80,19 +88,19 @@ def choose(name: str | None, model: str | Path) -> str:
         ModelError: nothing at hand that understands words, or the wanted one is not on this machine; says the ways on.
     """
     if name is None:
-        words = [other for other in available(model) if _entry(other).understands_words]
+        reads = {entry.name for entry in ENTRIES if entry.understands_words}
+        words = [other for other in available(model) if other in reads]
         if not words:
             raise ModelError(_nothing_reads(model))
         return words[0]
     wanted = name.strip()
-    if wanted.lower() in names():
-        wanted = wanted.lower()
-        entry = _entry(wanted)
-        if entry.model is not None and wanted not in available(model):
+    entry = entry_of(wanted.lower())
+    if entry is not None:
+        if entry.model is not None and entry.name not in available(model):
             from keepsight.models.download import missing_weights
 
             raise missing_weights(resolve(entry.model))
-        return wanted
+        return entry.name
     try:
         found = resolve(wanted)
     except ModelError:
@@ -107,13 +115,16 @@ def choose(name: str | None, model: str | Path) -> str:
 def pick(name: str | None, tracker: Tracker, *, model: str | Path | None = None) -> Detector:
     """The detector, loaded and ready.
 
+    ``like`` finds the others of what it is shown with ``learn`` (:class:`keepsight.concepts.TakesExemplars`): SAM 3's own
+    where the whole of it is loaded, else by likeness.
+
     Args:
         name: see :func:`choose`.
         tracker: that follows what is found; its decoder and its device are used.
         model: of the tracker, where it is called by another name.
 
     Raises:
-        InputError, ModelError: see :func:`choose`, and weights that cannot be loaded.
+        InputError, ModelError: see :func:`choose`; weights that cannot be loaded, or a model that can do neither for ``like``.
     """
     chosen = choose(name, tracker.backbone.info.name if model is None else model)
     device = str(tracker.backbone.device)
@@ -125,38 +136,20 @@ def pick(name: str | None, tracker: Tracker, *, model: str | Path | None = None)
         from keepsight.concepts.moving import MotionDetector
 
         return MotionDetector(tracker.backbone, tracker.options.closely)
-    if chosen == "sam3":
+    if chosen in ("sam3", LIKE.name):
         from keepsight.concepts.sam3 import Sam3Detector
         from keepsight.models.sam3.whole import Sam3Backbone
 
         if isinstance(tracker.backbone, Sam3Backbone):
             return Sam3Detector(tracker.backbone)
-        return Sam3Detector.load(device=device)
+        if chosen == "sam3":
+            return Sam3Detector.load(device=device)
+        from keepsight.concepts.likeness import LikenessDetector
+
+        return LikenessDetector(tracker.backbone)
     from keepsight.concepts.grounding import load_grounding
 
     return load_grounding(chosen, device=device)
-
-
-def pick_like(tracker: Tracker) -> Detector:
-    """The detector that finds the others of what was pointed at: SAM 3's where the whole of it is loaded, else by likeness.
-
-    Both are shown examples with ``learn`` (:class:`keepsight.concepts.TakesExemplars`).
-
-    Raises:
-        ModelError: a model that can do neither.
-    """
-    from keepsight.concepts.sam3 import Sam3Detector
-    from keepsight.models.sam3.whole import Sam3Backbone
-
-    if isinstance(tracker.backbone, Sam3Backbone):
-        return Sam3Detector(tracker.backbone)
-    from keepsight.concepts.likeness import LikenessDetector
-
-    return LikenessDetector(tracker.backbone)
-
-
-def _entry(name: str) -> DetectorEntry:
-    return next(entry for entry in ENTRIES if entry.name == name)
 
 
 def _is_here(model: str) -> bool:

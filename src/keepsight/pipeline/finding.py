@@ -12,7 +12,7 @@ from keepsight.models.registry import local_dir, resolve
 from keepsight.pipeline.loaded import LoadedModels
 from keepsight.pipeline.prompts import check_prompts
 from keepsight.pipeline.settings import Settings, weights_fingerprint
-from keepsight.pipeline.words import ANYTHING, LIKE, check_concepts
+from keepsight.pipeline.words import ANYTHING, check_concepts
 from keepsight.store import Project
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def settle_finding(settings: Settings) -> Settings:
     tracker = resolve(settings.model)
     if local_dir(tracker) is None:
         raise missing_weights(tracker)  # before speaking of detectors
-    if settings.detector == LIKE:
-        return _settle_likeness(settings)
     name = choosing.choose(settings.detector, settings.model)
-    entry = next((item for item in choosing.ENTRIES if item.name == name), None)
+    entry = choosing.entry_of(name)
+    if entry is choosing.LIKE:
+        return _settle_likeness(replace(settings, detector=name))
     wordless = entry is not None and not entry.understands_words
     concepts = settings.concepts
     if not concepts:
@@ -84,8 +84,9 @@ def _settle_likeness(settings: Settings) -> Settings:
     """SAM 3 has a word of its own for "what looks like this"; elsewhere the word is a label."""
     without = [concept.text for concept in settings.concepts if not concept.exemplars]
     if without or not settings.concepts:
+        text = (without or [ANYTHING])[0]
         raise InputError(
-            f"The detector '{LIKE}' needs an example of '{(without or [ANYTHING])[0]}': add --like FRAME:X1,Y1,X2,Y2."
+            f"The detector '{settings.detector}' needs an example of '{text}': add --like FRAME:X1,Y1,X2,Y2."
         )
     if resolve(settings.model).family == "sam3":
         concepts = [replace(item, text=_VISUAL) if item.text == ANYTHING else item for item in settings.concepts]
@@ -155,8 +156,6 @@ def load_detector(tracker: Tracker, settings: Settings) -> Detector:
     """The detector of settled settings."""
     from keepsight.concepts import choosing
 
-    if settings.detector == LIKE:
-        return choosing.pick_like(tracker)
     return choosing.pick(settings.detector, tracker, model=settings.model)
 
 
@@ -164,14 +163,14 @@ def detector_line(settings: Settings, *, by_default: bool) -> str | None:
     """What finds the objects of a run, in a line."""
     if settings.detector is None:
         return None
-    if settings.detector == LIKE:
-        own = resolve(settings.model).family == "sam3"
-        return f"Detector: {'sam3, by example' if own else 'like, which finds what looks like the example'}."
     from keepsight.concepts import choosing
 
-    entry = next((item for item in choosing.ENTRIES if item.name == settings.detector), None)
+    entry = choosing.entry_of(settings.detector)
     if entry is None or entry.understands_words:
         return f"Detector: {settings.detector}{', the best one at hand' if by_default else ''}."
+    if entry is choosing.LIKE:
+        own = resolve(settings.model).family == "sam3"
+        return f"Detector: {'sam3, by example' if own else f'{entry.name}, which finds {entry.finds}'}."
     return f"Detector: {entry.name}, which finds {entry.finds}; '{settings.concepts[0].text}' only labels it."
 
 

@@ -12,6 +12,7 @@ from keepsight.store.edits import (
     Split,
     Swap,
 )
+from keepsight.store.lookups import Lane
 from keepsight.store.project import Project
 from keepsight.store.records import StoredObject, StoredPrompt, StoredRun, StoredVideo, TrackPoint
 
@@ -22,6 +23,7 @@ __all__ = [
     "DressLabel",
     "Edit",
     "EditEffect",
+    "Lane",
     "Merge",
     "Project",
     "Relabel",

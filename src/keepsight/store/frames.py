@@ -145,7 +145,7 @@ class Frames:
                 "WHERE m.video_id = ? AND m.frame BETWEEN ? AND ? AND NOT o.removed ORDER BY m.frame, o.position",
                 (video.id, start, last),
             ):
-                masks.setdefault(row["frame"], []).append(_tracked(video, row))
+                masks.setdefault(row["frame"], []).append(stored_object(video, row))
             for frame in sorted(times):
                 yield FrameResult(frame, times[frame], video.height, video.width, tuple(masks[frame]))
             start = last + 1
@@ -200,7 +200,7 @@ class Frames:
                 (video.id, object_id, start, _PAGE_FRAMES),
             )
             for row in rows:
-                yield row["frame"], _tracked(video, row)
+                yield row["frame"], stored_object(video, row)
             if len(rows) < _PAGE_FRAMES:
                 return
             start = rows[-1]["frame"] + 1
@@ -217,6 +217,7 @@ class Frames:
         ]
 
 
-def _tracked(video: StoredVideo, row: sqlite3.Row) -> TrackedObject:
+def stored_object(video: StoredVideo, row: sqlite3.Row) -> TrackedObject:
+    """A row of the table ``masks``."""
     mask = Mask(video.height, video.width, bytes(row["counts"]))
     return TrackedObject(row["object_id"], mask, row["score"], row["presence"], Source(row["source"]))

@@ -14,6 +14,7 @@ from keepsight.store.database import Database, create_file, open_file
 from keepsight.store.edits import Edit, EditEffect, TrackEdits
 from keepsight.store.frames import Frames, mask_row
 from keepsight.store.history import History
+from keepsight.store.lookups import Lane, Lookups, Ranges
 from keepsight.store.objects import Objects
 from keepsight.store.records import StoredObject, StoredPrompt, StoredRun, StoredVideo, TrackPoint
 from keepsight.store.runs import Runs, utc_now
@@ -37,6 +38,7 @@ class Project:
         self._edits = TrackEdits(database, self._history, self._objects)
         self._frames = Frames(database)
         self._runs = Runs(database)
+        self._lookups = Lookups(database)
         self._videos: dict[int, StoredVideo] = {}
 
     # ---- the file ----
@@ -136,6 +138,21 @@ class Project:
         with self._db.transaction("the length of the video was stored"):
             self._db.execute("UPDATE videos SET frame_count = ? WHERE id = ?", (frame_count, video_id))
         self._videos.pop(video_id, None)
+
+    def preferences(self, video_id: int) -> dict[str, Any]:
+        """What people like about a video, JSON values by name."""
+        rows = self._db.rows("SELECT name, value FROM preferences WHERE video_id = ?", (video_id,))
+        return {row["name"]: json.loads(row["value"]) for row in rows}
+
+    def set_preferences(self, video_id: int, values: Mapping[str, Any]) -> None:
+        """Keeps preferences, beside those of other names; these are not part of what undo takes back."""
+        rows = [(self.video(video_id).id, name, json.dumps(value)) for name, value in values.items()]
+        with self._db.transaction("the preferences were stored"):
+            self._db.connection.executemany(
+                "INSERT INTO preferences (video_id, name, value) VALUES (?, ?, ?) "
+                "ON CONFLICT (video_id, name) DO UPDATE SET value = excluded.value",
+                rows,
+            )
 
     # ---- objects ----
 
@@ -277,6 +294,10 @@ class Project:
         """
         self._runs.finish(run_id, state, note, facts or {})
 
+    def note_run(self, run_id: int, facts: dict[str, Any]) -> None:
+        """Keeps facts of a run that goes on (how far it is, say), as JSON; inside :meth:`transaction`, together with a frame."""
+        self._runs.note(run_id, facts)
+
     def runs(self, video_id: int) -> list[StoredRun]:
         """Runs over a video, oldest first. One that says ``running`` while its process is gone is ``interrupted``."""
         return self._runs.of_video(video_id)
@@ -340,6 +361,44 @@ class Project:
     def masklet(self, video_id: int, object_id: int) -> Iterator[tuple[int, TrackedObject]]:
         """One object over time with its masks, as ``(frame, object)``; a few dozen masks in memory."""
         return self._frames.masklet(self.video(video_id), object_id)
+
+    def lanes(self, video_id: int, low_score: float = 0.5) -> list[Lane]:
+        """A timeline of every object, as ranges of frames; no masks decoded.
+
+        Args:
+            low_score: visible masks with a score below this are marked.
+        """
+        return self._lookups.lanes(video_id, low_score)
+
+    def done_ranges(self, video_id: int) -> Ranges:
+        """Frames that have a result from anyone, as half-open ranges."""
+        return self._lookups.done_ranges(video_id)
+
+    def masks_of(self, video_id: int, object_id: int, frames: Collection[int]) -> dict[int, TrackedObject]:
+        """An object's stored masks on chosen frames, by frame; frames without one are left out."""
+        return self._lookups.masks(self.video(video_id), object_id, frames)
+
+    def given_frames(self, video_id: int, object_id: int, near: int, limit: int) -> list[int]:
+        """Frames on which a person said what the object is and it is visible: prompted, drawn or accepted.
+
+        Args:
+            near: the frames nearest to this one are taken.
+            limit: how many at most.
+
+        Returns:
+            In ascending order.
+        """
+        return self._lookups.given_frames(video_id, object_id, near, limit)
+
+    def nearest_visible(
+        self, video_id: int, object_id: int, near: int, start: int = 0, stop: int | None = None
+    ) -> int | None:
+        """The frame nearest to ``near``, with ``start <= frame < stop``, on which an object has a visible mask."""
+        return self._lookups.nearest_visible(video_id, object_id, near, start, 2**62 if stop is None else stop)
+
+    def accepted_frames(self, video_id: int, object_id: int) -> list[int]:
+        """Frames on which an object's mask is accepted, ascending."""
+        return list(self._lookups.accepted_frames(video_id, object_id))
 
     # ---- edits ----
 

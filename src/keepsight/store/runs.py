@@ -52,6 +52,10 @@ class Runs:
         if state == "finished":
             self._db.give_space_back()
 
+    def note(self, run_id: int, facts: dict[str, Any]) -> None:
+        with self._db.transaction("the progress of the run was stored"):
+            self._db.execute("UPDATE runs SET facts = ? WHERE id = ?", (_json(facts), run_id))
+
     def of_video(self, video_id: int) -> list[StoredRun]:
         runs = []
         for row in self._db.rows("SELECT * FROM runs WHERE video_id = ? ORDER BY id", (video_id,)):

@@ -89,6 +89,12 @@ CREATE TABLE accepted (
     PRIMARY KEY (video_id, frame, object_id),
     FOREIGN KEY (video_id, object_id) REFERENCES objects (video_id, object_id) ON DELETE CASCADE
 ) WITHOUT ROWID;
+CREATE TABLE preferences (
+    video_id INTEGER NOT NULL REFERENCES videos (id) ON DELETE CASCADE,
+    name     TEXT    NOT NULL,
+    value    TEXT    NOT NULL,
+    PRIMARY KEY (video_id, name)
+) WITHOUT ROWID;
 CREATE TABLE checkpoints (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
     run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
@@ -122,6 +128,12 @@ CREATE TABLE accepted (
     object_id INTEGER NOT NULL,
     PRIMARY KEY (video_id, frame, object_id),
     FOREIGN KEY (video_id, object_id) REFERENCES objects (video_id, object_id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE preferences (
+    video_id INTEGER NOT NULL REFERENCES videos (id) ON DELETE CASCADE,
+    name     TEXT    NOT NULL,
+    value    TEXT    NOT NULL,
+    PRIMARY KEY (video_id, name)
 ) WITHOUT ROWID
 """,
 }

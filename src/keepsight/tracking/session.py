@@ -115,7 +115,8 @@ class Session:
             mask: :class:`~keepsight.core.Mask` or ``(H, W)`` array; stands by itself.
             label: a name.
             clear: forget earlier prompts of this object on this frame.
-            previous: the mask that is there, when the session has already let it go (a store has it).
+            previous: the mask that is there, when the session has already let it go (a store has it), or, with ``clear``, the
+                one that is to be refined.
 
         Raises:
             InputError: a prompt that does not fit the frame or the video.
@@ -142,12 +143,11 @@ class Session:
         step = Step(prompt.frame, reverse, self.frame_count, track.tracked.stride(prompt.frame))
         whole = Region.whole(height, width)
         there = None
-        if not clear:
-            record = track.bank.at(prompt.frame)
-            if record is not None and record.logits is not None:
-                there = PreviousMask(record.logits, record.region or whole)
-            elif previous is not None:
-                there = PreviousMask(self._logits_of(previous), whole)
+        record = None if clear else track.bank.at(prompt.frame)
+        if record is not None and record.logits is not None:
+            there = PreviousMask(record.logits, record.region or whole)
+        elif previous is not None:
+            there = PreviousMask(self._logits_of(previous), whole)
         try:
             self._consolidate(except_frame=prompt.frame)
             record = self._set.engine.prompt(track, step, self._sight_of(prompt.frame, keep=True), there)

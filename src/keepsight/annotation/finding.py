@@ -1,0 +1,136 @@
+"""Words on one frame: what they name becomes objects, several concepts at once, as one step of undo."""
+
+from __future__ import annotations
+
+import re
+
+from keepsight.annotation.case import Case
+from keepsight.annotation.clicks import TrackerSide
+from keepsight.annotation.live import LiveSession
+from keepsight.annotation.trouble import TooMuch
+from keepsight.annotation.values import DeskSettings, Found
+from keepsight.concepts import ConceptRules, Detections, Detector, checked
+from keepsight.concepts.detector import LooksBeforehand, as_concepts
+from keepsight.core import Concept, Mask, Prompt, Source, TrackedObject
+from keepsight.core.errors import InputError
+from keepsight.core.mask import mask_ious
+from keepsight.store import Project
+from keepsight.tracking import Sight
+from keepsight.tracking.masks import masks_at_size
+
+KNOWN_IOU = 0.5
+"""An instance that overlaps an object on the frame by this (IoU) is that object, and two finds that do are one."""
+
+_BETWEEN = re.compile(r"[,;.\n]+")
+
+
+def split_words(text: str, longest: int) -> list[Concept]:
+    """Concepts out of what a person typed, separated by commas, semicolons, full stops or lines.
+
+    Raises:
+        InputError: nothing, or too much.
+    """
+    if len(text) > longest:
+        raise TooMuch(f"The text has {len(text)} characters; {longest} are allowed.")
+    return as_concepts([part.strip() for part in _BETWEEN.split(text) if part.strip()])
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Raises :class:`InputError` for a score outside [0, 1]."""
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InputError(f"The threshold is a score from 0 to 1, not {threshold}.")
+
+
+class Finder:
+    """Looks for concepts on frames; for the worker's thread only."""
+
+    def __init__(self, case: Case, side: TrackerSide) -> None:
+        self._case, self._side = case, side
+
+    def find(
+        self,
+        project: Project,
+        settings: DeskSettings,
+        frame: int,
+        text: str,
+        detector: str | None,
+        threshold: float | None,
+        by: str | None,
+    ) -> Found:
+        """Adds what the words name on a frame; instances that an object covers already are left out."""
+        case = self._case
+        case.check_frame(frame)
+        check_threshold(threshold)
+        concepts = split_words(text, case.limits.text_length)
+        agreement = self._side.agreement(settings)
+        tracker = self._side.bench.tracker(settings.model, settings.policy)
+        finder = self._side.bench.detector(detector, settings.model, tracker)
+        if not finder.understands_words and len(concepts) > 1:
+            raise InputError(
+                f"The detector '{finder.name}' does not understand words and cannot tell {len(concepts)} concepts apart; "
+                "give one."
+            )
+        if isinstance(finder, LooksBeforehand):
+            finder.prepare_from(case.video)
+        sight = Sight(tracker.backbone, case.video.read(frame).rgb)
+        [found] = finder.detect([sight], concepts)
+        least = ConceptRules().score_threshold if threshold is None else threshold
+        found, dropped = checked(found, case.video.height, case.video.width, concepts)
+        found = found.only(found.scores >= least)
+        items = self._masks(project, found, agreement.session, frame)
+        result = project.result(case.video_id, frame)
+        there = [item.mask for item in (result.objects if result else ()) if item.present]
+        fresh, known = _unknown(items, there)
+        if len(project.objects(case.video_id)) + len(fresh) > case.limits.objects:
+            raise TooMuch(f"{len(fresh)} were found, but a video may have {case.limits.objects} objects.")
+        texts = {concept.number: concept.text for concept in concepts}
+        made: list[tuple[int, TrackedObject]] = []
+        if fresh:
+            with project.operation(f"find '{', '.join(texts.values())}' on frame {frame}"):
+                for number, score, mask in fresh:
+                    object_id = project.next_object_id(case.video_id)
+                    project.add_object(case.video_id, object_id, texts[number])
+                    project.set_mask(case.video_id, object_id, frame, mask, Source.DETECTED, score)
+                    made.append((object_id, TrackedObject(object_id, mask, score, 1.0, Source.DETECTED)))
+        revision = case.bulletin.revision
+        if made:
+            revision = case.note("objects", "masks", frames=(frame, frame + 1), by=by)
+        shown = tuple((case.object(project, object_id), item) for object_id, item in made)
+        return Found(shown, known, tuple(_remarks(finder, sum(dropped.values()))), revision)
+
+    def _masks(
+        self, project: Project, found: Detections, session: LiveSession, frame: int
+    ) -> list[tuple[int, float, Mask]]:
+        """``(concept, score, mask)`` of each instance, the surest first; the tracker makes masks of boxes."""
+        height, width = self._case.video.height, self._case.video.width
+        order = found.scores.argsort()[::-1].copy()
+        found = found.only(order)
+        if found.masks is not None:
+            masks = masks_at_size(list(found.masks.float()), height, width) if len(found) else []
+        else:
+            spare = project.next_object_id(self._case.video_id)
+            masks = [
+                session.preview(Prompt(spare, frame, box=(x1, y1, x2, y2)), clear=True).mask
+                for x1, y1, x2, y2 in found.boxes.tolist()
+            ]
+        rows = zip(found.concepts.tolist(), found.scores.tolist(), masks, strict=True)
+        return [(number, score, mask) for number, score, mask in rows if mask.area]
+
+
+def _unknown(items: list[tuple[int, float, Mask]], there: list[Mask]) -> tuple[list[tuple[int, float, Mask]], int]:
+    """Instances that nothing covers yet, and how many others there were among those of the frame's objects."""
+    fresh: list[tuple[int, float, Mask]] = []
+    known = 0
+    for item in items:
+        if there and mask_ious([item[2]], there).max() >= KNOWN_IOU:
+            known += 1
+        elif not fresh or mask_ious([item[2]], [other[2] for other in fresh]).max() < KNOWN_IOU:
+            fresh.append(item)
+    return fresh, known
+
+
+def _remarks(finder: Detector, dropped: int) -> list[str]:
+    lines = list(getattr(finder, "remarks", ()))
+    if dropped:
+        lines.append(f"{dropped} of what the detector gave could not be used.")
+    return lines

@@ -156,7 +156,7 @@ def _whole(hands: Sequence[Hand], tally: Tally) -> str:
     failed = sum(tally.counts[stage, "failed"] for stage in STAGES)
     left_s = tally.left_s(hands)
     return (
-        f"{tally.counts[STAGES[-1], 'done']} of {tally.total(STAGES[-1])} clips done, {failed} failed; "
+        f"{tally.counts['crop', 'done']} of {tally.total('crop')} clips done, {failed} failed; "
         f"{busy} of {len(hands)} workers busy"
         + (f"; about {timedelta(seconds=round(left_s))} left" if left_s is not None else "")
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from keepsight.core import InputError
 from keepsight.pipeline.clips import CutRule
 from keepsight.pipeline.crops import crop_style_of
+from keepsight.pipeline.seams import LinkRule
 from keepsight.pipeline.words import ANYTHING
 
 TEMPLATE = """\
@@ -39,6 +40,11 @@ crop_size: null               # side in px; default: by the object, 64 to 640
 crop_margin: 0.15             # room on every side, as a part of the object
 crop_background: black        # black, blur or original
 crop_path: smooth             # smooth, per-frame or fixed
+
+# Going on across cuts: an object of a clip and one of the next are the same where their masks overlap at the cut.
+link_clips: true              # false: every clip counts its objects anew, and that is all
+link_iou: 0.3                 # least overlap (IoU), above 0, at most 1; more links fewer
+link_gap: 5                   # frames for which it may be unseen at the cut
 
 # Work: one process a device, and processes for decoding and encoding beside them.
 devices: [auto]
@@ -73,6 +79,9 @@ class BatchConfig(BaseModel):
     crop_margin: float = 0.15
     crop_background: Literal["black", "blur", "original"] = "black"
     crop_path: Literal["smooth", "per-frame", "fixed"] = "smooth"
+    link_clips: bool = True
+    link_iou: float = 0.3
+    link_gap: int = 5
     devices: tuple[str, ...] = Field(("auto",), min_length=1)
     cpu_workers: int = Field(1, ge=1, le=64)
     attempts: int = Field(2, ge=1, le=20)
@@ -98,9 +107,13 @@ class BatchConfig(BaseModel):
     def rule(self) -> CutRule:
         return CutRule(self.frames_per_clip, self.seconds_per_clip, self.frame_step, self.clip_overlap)
 
+    def link_rule(self) -> LinkRule:
+        return LinkRule(self.link_iou, self.link_gap)
+
     def check(self) -> None:
         """Raises :class:`InputError` for what can be known to be wrong before any work."""
         self.rule()
+        self.link_rule()
         crop_style_of(
             size=self.crop_size, margin=self.crop_margin, background=self.crop_background, path=self.crop_path
         )

@@ -20,9 +20,10 @@ from keepsight.store.runs import is_alive, is_of_this_machine, this_process
 #: How long a worker of another machine, or a conductor there, is believed to live without a word. Turning it up makes going
 #: on after the loss of the conductor's machine wait longer; down, a pause of the network looks like a loss.
 LEASE_S = 60.0
-STAGES = ("plan", "clip", "segment", "crop")
+STAGES = ("plan", "clip", "segment", "crop", "link")
+_WHOLE = STAGES.index("link")
 #: To be raised with every change of the tables or of the stages.
-_FORM = 2
+_FORM = 3
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS units (
@@ -44,11 +45,22 @@ CREATE INDEX IF NOT EXISTS by_state ON units (state, stage);
 CREATE INDEX IF NOT EXISTS by_change ON units (changed);
 """
 # Late stages first: what is begun is finished before more is begun, so that little lies about half done.
-_CLAIM = """
-SELECT id FROM units AS u WHERE state = 'ready' AND stage IN ({}) AND NOT EXISTS (
-    SELECT 1 FROM units AS e WHERE e.video = u.video AND e.clip IN (0, u.clip) AND e.stage < u.stage AND e.state != 'done'
+# A clip's unit waits for those before it; the one that puts a video together waits until nothing more can come of any of them.
+_CLAIM = f"""
+SELECT id FROM units AS u WHERE state = 'ready' AND stage IN ({{}}) AND NOT EXISTS (
+    SELECT 1 FROM units AS e WHERE e.video = u.video AND e.stage < u.stage AND (
+        u.stage < {_WHOLE} AND e.clip IN (0, u.clip) AND e.state != 'done'
+        OR u.stage = {_WHOLE} AND (e.state = 'running' OR e.state = 'ready' AND NOT EXISTS (
+            SELECT 1 FROM units AS f
+            WHERE f.video = e.video AND f.clip IN (0, e.clip) AND f.stage < e.stage AND f.state = 'failed'
+        ))
+    )
 ) ORDER BY stage DESC, id LIMIT 1
 """
+_AGAIN = (
+    f"UPDATE units SET state = 'ready', attempts = 0, error = '', {{}} WHERE video = ? AND stage = {_WHOLE} AND stage > ? "
+    "AND state IN ('done', 'failed')"
+)
 _CHANGED = "changed = (SELECT MAX(changed) + 1 FROM units)"
 
 
@@ -229,7 +241,8 @@ class Manifest:
         """Ends a unit and makes those that follow from it, together.
 
         Args:
-            following: (clip, settings) of units of the next stage.
+            following: (clip, settings) of units of the next stage; clip 0: of the one that puts the video together. Where that
+                was done and these outputs are others than before, it is to be done again.
 
         Returns:
             ``False`` where the unit is no longer its owner's, or was begun again since; then nothing is changed.
@@ -245,19 +258,33 @@ class Manifest:
             db.executemany(
                 f"INSERT OR IGNORE INTO units (video, source, clip, stage, settings, changed) VALUES (?, ?, ?, ?, ?, {_NEXT})",
                 [
-                    (unit.video, unit.source, clip, STAGES.index(unit.stage) + 1, json.dumps(settings))
+                    (
+                        *(unit.video, unit.source, clip),
+                        STAGES.index(unit.stage) + 1 if clip else _WHOLE,
+                        json.dumps(settings),
+                    )
                     for clip, settings in following
                 ],
             )
+            if dict(outputs) != unit.outputs:
+                db.execute(_AGAIN.format(_CHANGED), (unit.video, STAGES.index(unit.stage)))
             return True
 
     def fail(self, unit: Unit, error: str, seconds: float) -> None:
-        """Ends a unit that cannot be done."""
+        """Ends a unit that cannot be done; what it once left counts no more."""
         with self._write() as db:
-            db.execute(
+            failed = db.execute(
                 f"UPDATE units SET state = 'failed', owner = NULL, error = ?, seconds = ?, {_CHANGED} {_HELD}",
                 (error, seconds, *_lease_of(unit)),
             )
+            if failed.rowcount:
+                self._forget_outputs(unit)
+
+    def _forget_outputs(self, unit: Unit) -> None:
+        """Of a unit that was done once and has failed now; what was put together from them is to be put together again."""
+        if unit.outputs:
+            self._db.execute("UPDATE units SET outputs = '{}' WHERE id = ?", (unit.id,))
+            self._db.execute(_AGAIN.format(_CHANGED), (unit.video, STAGES.index(unit.stage)))
 
     def give_back(self, unit: Unit, attempts: int | None, why: str = "its process died") -> None:
         """Makes a unit that was begun ready for another try.
@@ -267,7 +294,7 @@ class Manifest:
         """
         lost = attempts is not None and unit.attempts >= attempts
         with self._write() as db:
-            db.execute(
+            given = db.execute(
                 f"UPDATE units SET state = ?, owner = NULL, attempts = ?, error = ?, {_CHANGED} {_HELD}",
                 (
                     "failed" if lost else "ready",
@@ -276,6 +303,8 @@ class Manifest:
                     *_lease_of(unit),
                 ),
             )
+            if lost and given.rowcount:
+                self._forget_outputs(unit)
 
     def recover(self, crew: Collection[str] = ()) -> int:
         """Gives back what processes held that live no more, as left by a conductor that was killed.

@@ -39,7 +39,7 @@ class Tally:
 
     def total(self, stage: str) -> int:
         """Units of a stage, those still to be made included: every clip goes through all, up to where it fails."""
-        if stage == "plan":
+        if stage in ("plan", "link"):  # of a video, not of a clip
             return sum(self.counts[stage, state] for state in _STATES)
         clips = sum(self.counts["clip", state] for state in _STATES)
         return clips - sum(self.counts[earlier, "failed"] for earlier in STAGES[1 : STAGES.index(stage)])
@@ -59,6 +59,8 @@ class Tally:
                 continue
             done = self.counts[stage, "done"]
             workers = next((stages for stages in crew if stage in stages), None)
+            if stage == "link" and done == 0:
+                continue  # the first one comes at the very end of a video, and takes little beside the rest
             if done == 0 or workers is None:
                 return None
             heaps[workers] += left * self._seconds[stage] / done / crew[workers]

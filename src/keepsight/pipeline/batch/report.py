@@ -29,7 +29,9 @@ def write_batch_report(path: Path, config: BatchConfig, units: Sequence[Unit]) -
     """
     videos: dict[str, dict[str, Any]] = {}
     for unit in sorted(units, key=lambda item: (item.video, item.clip, STAGES.index(item.stage))):
-        video = videos.setdefault(unit.video, {"name": unit.video, "plan": {}, "clips": 0, "objects": [], "notes": []})
+        video = videos.setdefault(
+            unit.video, {"name": unit.video, "plan": {}, "clips": 0, "objects": [], "identities": None, "notes": []}
+        )
         if unit.stage == "plan":
             video["plan"] = unit.results
         video["clips"] += unit.stage == "clip"
@@ -38,6 +40,12 @@ def write_batch_report(path: Path, config: BatchConfig, units: Sequence[Unit]) -
             video["objects"] += [
                 item | {"number": unit.clip, "picture": _thumbnail(item["clip"])} for item in unit.results["objects"]
             ]
+        if unit.stage == "link" and unit.state == "done":
+            video["identities"] = [
+                item | {"picture": item["cutout"] and _thumbnail(item["cutout"]), "spans": spans(item["clips"])}
+                for item in unit.results["identities"]
+            ]
+            video["shared_masks"] = unit.results["shared_masks"]
     environment = Environment(
         loader=PackageLoader("keepsight.render"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -46,6 +54,7 @@ def write_batch_report(path: Path, config: BatchConfig, units: Sequence[Unit]) -
         stages=stage_rows(units),
         failed=[unit for unit in units if unit.state == "failed"],
         objects=sum(len(video["objects"]) for video in videos.values()),
+        identities=sum(len(video["identities"] or ()) for video in videos.values()),
         settings=config.model_dump(mode="json", exclude_defaults=True),
         inner=inner_times(units),
     )
@@ -61,6 +70,17 @@ def stage_rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
         states = Counter(unit.state for unit in mine)
         rows.append({"stage": stage, "units": len(mine), "seconds": sum(unit.seconds for unit in mine), **states})
     return rows
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Rising numbers for a person: ``1-3, 5``."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
 def inner_times(units: Sequence[Unit]) -> dict[str, float]:

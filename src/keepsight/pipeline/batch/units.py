@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from keepsight.core import InputError
 from keepsight.pipeline.batch.config import BatchConfig
 from keepsight.pipeline.batch.manifest import Unit
 from keepsight.pipeline.clips import check_finite, clip_name, plan_clips
-from keepsight.pipeline.job import ProgressCallback
+from keepsight.pipeline.job import PROJECT_NAME, ProgressCallback
 from keepsight.pipeline.loaded import LoadedModels
-from keepsight.video import cut_clip, open_video
+from keepsight.video import VideoSource, cut_clip, open_video
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def perform(unit: Unit, config: BatchConfig, equipment: Equipment) -> Done | Non
         "clip": _clip,
         "segment": _segment,
         "crop": _crop,
+        "link": _link,
     }
     return steps[unit.stage](unit, config, equipment)
 
@@ -68,23 +69,19 @@ def _plan(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
             "notes": video.warnings,
         }
         same = video.fingerprint()
-    return Done(
-        results=results,
-        following=[
-            (piece.number, {"start": piece.start, "stop": piece.stop, "step": piece.step, "fingerprint": same})
-            for piece in pieces
-        ],
-    )
+    clips = [{"start": piece.start, "stop": piece.stop, "step": piece.step} for piece in pieces]
+    following: list[tuple[int, dict[str, Any]]] = [
+        (piece.number, cut | {"fingerprint": same}) for piece, cut in zip(pieces, clips, strict=True)
+    ]
+    if config.link_clips:
+        following.append((0, {"clips": clips, "fingerprint": same}))
+    return Done(results=results, following=following)
 
 
 def _clip(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
     path = clip_path(unit, config)
-    with open_video(unit.source) as video:
-        asked = unit.settings
-        if video.fingerprint() != asked["fingerprint"]:
-            raise InputError(
-                f"{unit.source} has changed since the batch began; work on it under another output_folder."
-            )
+    asked = unit.settings
+    with _planned(unit) as video:
         cut_clip(video, path, asked["start"], asked["stop"], step=asked["step"])
         frames = len(range(asked["start"], asked["stop"], asked["step"]))
         notes = list(video.warnings)
@@ -132,6 +129,34 @@ def _crop(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
         for object_id, path in made.clips.items()
     ]
     return Done([*made.clips.values(), made.boxes], {"objects": objects})
+
+
+def _link(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
+    from keepsight.pipeline.batch.link import ClipPlace, link_video
+
+    places = [
+        ClipPlace(
+            number,
+            range(cut["start"], cut["stop"], cut["step"]),
+            work_folder(replace(unit, clip=number), config) / PROJECT_NAME,
+            crop_folder(replace(unit, clip=number), config),
+        )
+        for number, cut in enumerate(unit.settings["clips"], 1)
+    ]
+    crops, work = crop_folder(unit, config).parent, work_folder(unit, config).parent
+    with _planned(unit) as video:
+        made = link_video(video, places, crops, work, config.link_rule())
+    results = {"identities": made.identities, "links": made.links, "shared_masks": made.shared_masks}
+    return Done(made.files, results | {"notes": made.notes})
+
+
+def _planned(unit: Unit) -> VideoSource:
+    """The video, which must still be what it was when its cuts were planned."""
+    video = open_video(unit.source)
+    if video.fingerprint() != unit.settings["fingerprint"]:
+        video.close()
+        raise InputError(f"{unit.source} has changed since the batch began; work on it under another output_folder.")
+    return video
 
 
 def clip_path(unit: Unit, config: BatchConfig) -> Path:

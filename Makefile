@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint install page clean
 
 install: $(STAMP)
 
@@ -31,5 +31,9 @@ lint: $(STAMP)
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The browser page, from ui/ into src/keepsight/server/static; needed only after a change in ui/ (Node 20.19 or newer).
+page:
+	cd ui && npm ci --no-audit --no-fund && npm run check && npm test && npm run build
+
 clean:
-	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) ui/node_modules out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

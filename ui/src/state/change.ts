@@ -1,0 +1,56 @@
+/** Sending changes: one after the other, each at most once, with the server's line shown when it refuses. */
+
+import { ServerAway, ServerRefused } from "../api/client";
+import { current, refresh } from "./session";
+import * as s from "./store";
+
+let tail: Promise<unknown> = Promise.resolve();
+
+/**
+ * Sends one change after those before it. When the connection breaks meanwhile, waits for it, and sends again only if the
+ * project is still at the revision from before, so that nothing is lost and nothing is done twice.
+ *
+ * Returns undefined when the server refused; the person has then been told.
+ */
+export function change<T>(send: (video: string) => Promise<T>, tell = true): Promise<T | undefined> {
+  const turn = tail.then(() => attempt(send, tell));
+  tail = turn.catch(() => {});
+  return turn;
+}
+
+async function attempt<T>(send: (video: string) => Promise<T>, tell: boolean): Promise<T | undefined> {
+  s.busy.value++;
+  try {
+    for (;;) {
+      const open = current();
+      if (!open) return undefined;
+      const before = s.video.peek()?.revision;
+      try {
+        return await send(open.id);
+      } catch (error) {
+        if (error instanceof ServerAway) {
+          await open.live.restored();
+          if (current() !== open) return undefined;
+          if (s.video.peek()?.revision === before) continue;
+          s.say(
+            "Connected again. Please check whether your last change is there; others may have changed the project.",
+          );
+          return undefined;
+        }
+        if (!tell) throw error;
+        if (error instanceof ServerRefused && error.status === 401) s.needsKey.value = true;
+        s.say(error instanceof Error ? error.message : String(error), "error");
+        return undefined;
+      }
+    }
+  } finally {
+    s.busy.value--;
+  }
+}
+
+/** A change after which the objects, prompts and lanes are read again. */
+export async function changeAndRead<T>(send: (video: string) => Promise<T>, tell = true): Promise<T | undefined> {
+  const answer = await change(send, tell);
+  await refresh().catch(() => {});
+  return answer;
+}

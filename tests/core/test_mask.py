@@ -67,6 +67,15 @@ def test_iou(data, shape):
     assert first.iou(first) == 1.0
 
 
+@given(st.data(), st.integers(1, 40), st.integers(1, 40))
+def test_a_box_is_the_mask_of_its_pixels(data, height, width):
+    left, right = sorted(data.draw(st.lists(st.integers(0, width), min_size=2, max_size=2, unique=True)))
+    top, bottom = sorted(data.draw(st.lists(st.integers(0, height), min_size=2, max_size=2, unique=True)))
+    pixels = np.zeros((height, width), bool)
+    pixels[top:bottom, left:right] = True
+    assert Mask.from_box(height, width, left, top, right, bottom) == Mask.from_array(pixels)
+
+
 def test_masks_of_different_frames_do_not_compare():
     with pytest.raises(InputError, match="7x5 and 5x7"):
         Mask.empty(5, 7).iou(Mask.empty(7, 5))

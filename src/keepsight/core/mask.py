@@ -47,6 +47,19 @@ class Mask:
         return cls.from_array(np.zeros((height, width), dtype=np.uint8))
 
     @classmethod
+    def from_box(cls, height: int, width: int, left: int, top: int, right: int, bottom: int) -> Mask:
+        """A filled rectangle of whole pixels, ``0 <= left < right <= width`` and ``0 <= top < bottom <= height``, made without
+        an array."""
+        tall, wide = bottom - top, right - left
+        if tall == height:
+            runs = [left * height, wide * height]
+        else:
+            runs = [left * height + top, *[tall, height - tall] * (wide - 1), tall]
+        rest = height * width - sum(runs)
+        rle = {"size": [height, width], "counts": [*runs, rest] if rest else runs}
+        return cls(height, width, bytes(coco.frPyObjects(rle, height, width)["counts"]))
+
+    @classmethod
     def from_coco(cls, rle: dict[str, Any]) -> Mask:
         """Reads a COCO RLE object with compressed (``str`` / ``bytes``) or uncompressed (list) counts.
 

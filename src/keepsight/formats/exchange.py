@@ -258,9 +258,8 @@ class Import:
             return None
         self.troubles["clipped_boxes"] += x1 < 0 or y1 < 0 or x2 > self.width or y2 > self.height
         self.troubles["boxes_as_masks"] += 1
-        pixels = np.zeros((self.height, self.width), np.uint8)
-        pixels[top:bottom, left:right] = 1
-        return ReadObject(object_id, Mask.from_array(pixels), score, box)
+        mask = Mask.from_box(self.height, self.width, left, top, right, bottom)
+        return ReadObject(object_id, mask, score, box)
 
 
 class Namer:

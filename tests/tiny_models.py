@@ -129,9 +129,14 @@ def sam3_tracker(size: int = 56, *, layers: int = 2, **changes: Any) -> Any:
     return randomise(Sam3TrackerVideoModel, config, changes)
 
 
-def sam3_video() -> Any:
-    """A ``Sam3VideoModel``: detector and tracker in one checkpoint, as SAM 3 is published."""
-    from transformers import Sam3VideoConfig, Sam3VideoModel
+def sam3_config(*, queries: int = 6, longest: int = 8, **changes: Any) -> Any:
+    """A ``Sam3VideoConfig``: detector and tracker in one checkpoint, as SAM 3 is published.
+
+    Args:
+        queries: detections a word at most.
+        longest: tokens of a text.
+    """
+    from transformers import Sam3VideoConfig
 
     tracker = sam3_tracker().config
     layers = {"hidden_size": HIDDEN, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -140,7 +145,7 @@ def sam3_video() -> Any:
         "vision_config": tracker.vision_config.to_dict(),
         "geometry_encoder_config": layers,
         "detr_encoder_config": layers,
-        "detr_decoder_config": {"num_queries": 6, **layers},
+        "detr_decoder_config": {"num_queries": queries, **layers},
         "mask_decoder_config": {"hidden_size": HIDDEN, "num_attention_heads": 2},
         "text_config": {
             "model_type": "clip_text_model",
@@ -150,13 +155,20 @@ def sam3_video() -> Any:
             "projection_dim": 16,
             "num_hidden_layers": 1,
             "num_attention_heads": 2,
-            "max_position_embeddings": 8,
+            "max_position_embeddings": longest,
             "eos_token_id": 63,
             "bos_token_id": 62,
         },
     }
+    return Sam3VideoConfig(detector_config=detector, tracker_config=tracker.to_dict(), low_res_mask_size=16, **changes)
+
+
+def sam3_video() -> Any:
+    """A ``Sam3VideoModel`` as it is constructed."""
+    from transformers import Sam3VideoModel
+
+    config = sam3_config()
     torch.manual_seed(0)
-    config = Sam3VideoConfig(detector_config=detector, tracker_config=tracker.to_dict(), low_res_mask_size=16)
     return Sam3VideoModel(config).eval()
 
 
@@ -166,27 +178,42 @@ def randomise(cls: Any, config: Any, changes: dict[str, Any], seed: int = 0, gai
         setattr(config, name, value)
     torch.manual_seed(seed)
     model = cls(config).eval().float()
-    generator = torch.Generator().manual_seed(seed + 1)
+    draw_anew(model, seed + 1, gain)
+    amplify(model)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() < 2:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-            else:
-                # The library's initial weights are so small that memory would hardly show in the masks.
-                fan_in = parameter.shape[-1] if "embed" in name else parameter[0].numel()
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * gain / max(fan_in, 1) ** 0.5)
-        # Sharper attention and louder codes, else a wrong slot or position would hide below the tolerance.
-        model.memory_temporal_positional_encoding.mul_(8.0)
-        model.object_pointer_proj.proj_out.weight.mul_(20.0)
-        model.no_object_pointer.mul_(8.0)
+        # Sharper attention, else a wrong slot or position would hide below the tolerance.
         if isinstance(model.temporal_positional_encoding_projection_layer, torch.nn.Linear):
             model.temporal_positional_encoding_projection_layer.weight.mul_(4.0)
         for layer in model.memory_attention.layers:
             layer.cross_attn_image.q_proj.weight.mul_(2.0)
             layer.cross_attn_image.k_proj.weight.mul_(2.0)
-        # Random heads find half of the objects absent; most of the tests want to see masks.
-        model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(4.0)
     return model
+
+
+@torch.no_grad()
+def draw_anew(model: Any, seed: int, gain: float) -> None:
+    """Draws every parameter on the scale of trained ones: with the library's initial weights memory would hardly show."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2:
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+        else:
+            fan_in = parameter.shape[-1] if "embed" in name else parameter[0].numel()
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * gain / max(fan_in, 1) ** 0.5)
+
+
+@torch.no_grad()
+def amplify(tracker: Any, presence: float = 4.0) -> None:
+    """Louder codes of memory, and objects that are there: random heads find half of them absent, and most tests want masks.
+
+    Args:
+        tracker: a video model of the family of SAM 2, or the tracker of SAM 3.
+        presence: bias of the presence logit.
+    """
+    tracker.memory_temporal_positional_encoding.mul_(8.0)
+    tracker.object_pointer_proj.proj_out.weight.mul_(20.0)
+    tracker.no_object_pointer.mul_(8.0)
+    tracker.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(presence)
 
 
 def video(frames: int, size: int, seed: int = 3) -> torch.Tensor:

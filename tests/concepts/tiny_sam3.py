@@ -13,9 +13,9 @@ from keepsight.concepts.sam3 import Sam3Detector
 from keepsight.models.sam3.whole import Sam3Backbone
 from keepsight.tracking import Tracker
 from reference import indexed_video, options
-from tiny_models import HIDDEN, sam3_tracker
+from tiny_models import amplify, draw_anew, sam3_config
 
-SIZE, PATCH = 56, 14
+SIZE = 56
 WORDS = ("cow", "dog", "person", "in", "blue", "visual")
 LONGEST = 8
 
@@ -44,53 +44,20 @@ def tokenizer() -> Any:
 
 def sam3(seed: int = 0, *, queries: int = 6, presence: float = 4.0, **changes: Any) -> Any:
     """A ``Sam3VideoModel`` in which detections are many and objects mostly present."""
-    from transformers import Sam3VideoConfig, Sam3VideoModel
+    from transformers import Sam3VideoModel
 
-    tracker = sam3_tracker(SIZE).config
-    layers = {"hidden_size": HIDDEN, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    detector = {
-        "model_type": "sam3",
-        "vision_config": tracker.vision_config.to_dict(),
-        "geometry_encoder_config": layers,
-        "detr_encoder_config": layers,
-        "detr_decoder_config": {"num_queries": queries, **layers},
-        "mask_decoder_config": {"hidden_size": HIDDEN, "num_attention_heads": 2},
-        "text_config": {
-            "model_type": "clip_text_model",
-            "vocab_size": 64,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "projection_dim": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "max_position_embeddings": LONGEST,
-            "eos_token_id": 63,
-            "bos_token_id": 62,
-        },
-    }
-    config = Sam3VideoConfig(
-        detector_config=detector, tracker_config=tracker.to_dict(), low_res_mask_size=4 * SIZE // PATCH, **changes
-    )
+    config = sam3_config(queries=queries, longest=LONGEST, **changes)
     torch.manual_seed(seed)
     model = Sam3VideoModel(config).eval().float()
-    generator = torch.Generator().manual_seed(seed + 1)
+    draw_anew(model, seed + 1, gain=0.9)
+    amplify(model.tracker_model, presence)
+    detector = model.detector_model
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() < 2:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-            else:
-                fan_in = parameter.shape[-1] if "embed" in name else parameter[0].numel()
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.9 / max(fan_in, 1) ** 0.5)
-        detector, tracker = model.detector_model, model.tracker_model
         # The picture is there, and scores differ between queries and frames.
         detector.detr_decoder.presence_head.layer3.bias.fill_(6.0)
         detector.dot_product_scoring.query_proj.weight.mul_(6.0)
         detector.detr_decoder.query_embed.weight.mul_(3.0)
         detector.mask_decoder.instance_projection.bias.add_(-0.2)
-        tracker.memory_temporal_positional_encoding.mul_(8.0)
-        tracker.object_pointer_proj.proj_out.weight.mul_(20.0)
-        tracker.no_object_pointer.mul_(8.0)
-        tracker.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(presence)
     return model
 
 

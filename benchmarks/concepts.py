@@ -13,9 +13,6 @@ package.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +20,7 @@ import torch
 import transformers
 from rich.console import Console
 
+from in_turn import add_options, frames_needed, medians, warm_up
 from keepsight.concepts import Concept, ConceptRules, Detections
 from keepsight.concepts.loop import ConceptLoop
 from keepsight.memory import Step, policy_factory
@@ -31,7 +29,6 @@ from keepsight.models.sam3.whole import Sam3Backbone
 from keepsight.tracking import EngineOptions, Sight
 from keepsight.tracking.tracks import TrackSet
 
-WARM_UP = 17  # all memory slots and pointers are full from here on
 PATCH = 14
 
 
@@ -134,45 +131,26 @@ class Ours:
         return len(self.loop.set.tracks)
 
 
-def timed(step: Callable[[int], None], frames: range, device: torch.device) -> list[float]:
-    spent = []
-    for frame in frames:
-        start = time.perf_counter()
-        step(frame)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        spent.append(time.perf_counter() - start)
-    return spent
-
-
 def compare(size: int, count: int, device: torch.device, *, full: bool, rounds: int, each: int) -> tuple[float, float]:
     """Median seconds a frame: (transformers' loop, ours)."""
     model = random_sam3(size, full=full, objects=count).to(device)
     generator = torch.Generator().manual_seed(0)
-    clip = torch.randn(WARM_UP + rounds * each, 3, size, size, generator=generator).to(device)
+    clip = torch.randn(frames_needed(rounds, each), 3, size, size, generator=generator).to(device)
     masks = detections(count, model.low_res_mask_size).to(device)
     sides = [Theirs(model, clip, masks), Ours(model, clip, masks)]
-    spent: list[list[float]] = [[], []]
     with torch.inference_mode():
+        warm_up(sides)
         for side in sides:
-            timed(side.step, range(WARM_UP), device)
             assert side.followed() == count, (side, side.followed())
-        for block in range(rounds):
-            frames = range(WARM_UP + block * each, WARM_UP + (block + 1) * each)
-            for index, side in enumerate(sides):
-                spent[index] += timed(side.step, frames, device)
-    return statistics.median(spent[0]), statistics.median(spent[1])
+        theirs, ours = medians(sides, device, rounds, each)
+    return theirs, ours
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=252, help="side of the model input, a multiple of 14")
     parser.add_argument("--full", action="store_true", help="SAM 3's own image encoder")
-    parser.add_argument("--objects", type=int, nargs="+", default=[1, 5, 20, 60])
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--each", type=int, default=2, help="frames a round")
+    add_options(parser, objects=[1, 5, 20, 60])
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -11,9 +11,6 @@ ours and theirs are timed in turn, a stretch each, so that a slow moment of the 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +19,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from in_turn import add_options, frames_needed, medians, warm_up
 from keepsight.core import Mask, Prompt
 from keepsight.memory import Step, policy_factory
 from keepsight.models.devices import resolve_device, resolve_dtype
 from keepsight.models.sam2.hf_video import HFVideoBackbone
 from keepsight.tracking import Compatibility, Engine, EngineOptions, Sight
 from keepsight.tracking.tracks import TrackSet
-
-WARM_UP = 17  # all memory slots and pointers are full from here on
 
 
 @dataclass(frozen=True)
@@ -126,24 +122,13 @@ class Ours:
         self.engine.step(tracks, Step(frame, False, len(self.clip)), sight)
 
 
-def timed(step: Callable[[int], None], frames: range, device: torch.device) -> list[float]:
-    spent = []
-    for frame in frames:
-        start = time.perf_counter()
-        step(frame)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        spent.append(time.perf_counter() - start)
-    return spent
-
-
 def compare(
     model: Any, ours_backbone: HFVideoBackbone, count: int, size: int, rounds: int, each: int
 ) -> tuple[float, float]:
     """Median seconds a frame: (transformers' loop, ours)."""
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    clip = torch.randn(WARM_UP + rounds * each, 3, size, size, generator=generator).to(
+    clip = torch.randn(frames_needed(rounds, each), 3, size, size, generator=generator).to(
         device, next(model.parameters()).dtype
     )
     masks = []
@@ -153,15 +138,10 @@ def compare(
         mask[top : top + size // 4, left : left + size // 4] = True
         masks.append(mask)
     sides = [Theirs(model, clip, masks), Ours(ours_backbone, clip, masks)]
-    spent: list[list[float]] = [[], []]
     with torch.inference_mode():
-        for side in sides:
-            timed(side.step, range(WARM_UP), device)
-        for block in range(rounds):
-            frames = range(WARM_UP + block * each, WARM_UP + (block + 1) * each)
-            for index, side in enumerate(sides):
-                spent[index] += timed(side.step, frames, device)
-    return statistics.median(spent[0]), statistics.median(spent[1])
+        warm_up(sides)
+        theirs, ours = medians(sides, device, rounds, each)
+    return theirs, ours
 
 
 def main() -> None:
@@ -170,11 +150,7 @@ def main() -> None:
         "--model", default="tiny", help="nano, tiny, small (random weights), or a model name that is downloaded"
     )
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--objects", type=int, nargs="+", default=[1, 2, 5, 10, 20])
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--each", type=int, default=2, help="frames a round")
+    add_options(parser, objects=[1, 2, 5, 10, 20])
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -178,7 +178,7 @@ def test_examples_that_cannot_be(whole):
     _, backbone = whole
     made = session_of(sam3(0), video(4, SIZE), ["cow"])
     for frame, box, said in [
-        (9, (0, 0, 5, 5), "frames are 0 to 3"),
+        (9, (0, 0, 5, 5), "frames 0 to 3"),
         (0, (5, 5, 1, 9), "X2 > X1"),
         (0, (90, 0, 99, 9), "outside"),
     ]:

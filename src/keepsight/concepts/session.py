@@ -150,17 +150,11 @@ class ConceptSession(Session):
         Raises:
             InputError: the detector takes no exemplars, or the box does not fit the video.
         """
-        if not 0 <= frame < self.frame_count:
-            raise InputError(
-                f"Frame {frame} is not in '{self.video.name}', whose frames are 0 to {self.frame_count - 1}."
-            )
         if len(box) != 4:
             raise InputError(f"A box is x1, y1, x2, y2, got {len(box)} numbers.")
         x1, y1, x2, y2 = (float(value) for value in box)
         exemplar = Exemplar(frame, (x1, y1, x2, y2), positive)
-        if x1 >= self.video.width or y1 >= self.video.height or x2 <= 0 or y2 <= 0:
-            size = f"{self.video.width}x{self.video.height}"
-            raise InputError(f"The exemplar's box {x1:g},{y1:g},{x2:g},{y2:g} lies outside the {size} px frame.")
+        exemplar.check_inside(self.video.height, self.video.width, self.frame_count, of=concept)
         known = self.add_concept(concept)
         taught = replace(known, exemplars=(*known.exemplars, exemplar))
         self._teach(taught, exemplar)

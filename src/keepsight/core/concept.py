@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keepsight.core.errors import InputError
-from keepsight.core.geometry import Box
+from keepsight.core.geometry import Box, box_area, clip_box
 
 LONGEST_TEXT = 200
 """Characters of a concept's text at most."""
@@ -36,6 +36,24 @@ class Exemplar:
             raise InputError(f"An exemplar is a box X1,Y1,X2,Y2 with X2 > X1 and Y2 > Y1, got {self.box}.")
         if self.frame < 0:
             raise InputError(f"An exemplar's frame is 0 or more, not {self.frame}.")
+
+    def check_inside(self, height: int, width: int, frame_count: int | None, *, of: str) -> None:
+        """Raises :class:`InputError` when the exemplar does not fit a video.
+
+        Args:
+            height, width: of its frames in px.
+            frame_count: of a stream ``None``.
+            of: text of the concept, for the message.
+        """
+        if frame_count is not None and self.frame >= frame_count:
+            raise InputError(
+                f"An exemplar of '{of}' is on frame {self.frame}; the video has frames 0 to {frame_count - 1}."
+            )
+        if box_area(clip_box(self.box, height, width)) == 0:
+            x1, y1, x2, y2 = self.box
+            raise InputError(
+                f"The exemplar {x1:g},{y1:g},{x2:g},{y2:g} of '{of}' lies outside the {width}x{height} px frame."
+            )
 
 
 @dataclass(frozen=True)

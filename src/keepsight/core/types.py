@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keepsight.core.errors import InputError
-from keepsight.core.geometry import Box
+from keepsight.core.geometry import Box, box_area, clip_box
 from keepsight.core.mask import Mask
 
 
@@ -111,7 +111,7 @@ class Prompt:
                 raise InputError(f"{where}: point {x:g},{y:g} lies outside {size}.")
         if self.box is not None:
             x1, y1, x2, y2 = self.box
-            if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+            if box_area(clip_box(self.box, height, width)) == 0:
                 raise InputError(f"{where}: box {x1:g},{y1:g},{x2:g},{y2:g} lies outside {size}.")
         if self.mask is not None:
             if (self.mask.height, self.mask.width) != (height, width):

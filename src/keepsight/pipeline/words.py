@@ -152,15 +152,7 @@ def check_concepts(concepts: Sequence[Concept], height: int, width: int, frame_c
     """Raises :class:`InputError` for an exemplar that lies outside the frame or the video."""
     for concept in concepts:
         for exemplar in concept.exemplars:
-            if frame_count is not None and exemplar.frame >= frame_count:
-                raise InputError(
-                    f"An exemplar of '{concept.text}' is on frame {exemplar.frame}; the video has frames 0 to {frame_count - 1}."
-                )
-            x1, y1, x2, y2 = exemplar.box
-            if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-                raise InputError(
-                    f"The exemplar {x1:g},{y1:g},{x2:g},{y2:g} of '{concept.text}' lies outside the {width}x{height} px frame."
-                )
+            exemplar.check_inside(height, width, frame_count, of=concept.text)
 
 
 def _exemplar(option: str, text: str) -> tuple[Exemplar, str | None]:

@@ -28,6 +28,7 @@ from keepsight.cli import (
     pipeline,
     policies,
     segment,
+    serve,
     train,
 )
 
@@ -43,6 +44,8 @@ app.command("segment")(segment.segment)
 app.command("clip")(clip.clip)
 app.command("crop")(crop.crop)
 app.add_typer(pipeline.app, name="pipeline")
+app.command("annotate")(serve.annotate)
+app.command("serve")(serve.serve)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("import")(import_.import_)

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from keepsight.annotation.trouble import Busy, Conflict, Locked, NotFound, TooMuch
 from keepsight.core import Cancelled, InputError, KeepsightError, ModelError, StoreError
 
 
@@ -28,7 +29,12 @@ def not_found(what: str) -> ApiError:
     return ApiError(404, "not_found", what)
 
 
-_STATUS: dict[type[KeepsightError], tuple[int, str]] = {
+_STATUS: dict[type[KeepsightError], tuple[int, str]] = {  # the particular before the general
+    NotFound: (404, "not_found"),
+    Conflict: (409, "conflict"),
+    Locked: (423, "locked"),
+    TooMuch: (413, "too_large"),
+    Busy: (503, "busy"),
     InputError: (422, "bad_request"),
     StoreError: (409, "conflict"),
     ModelError: (503, "model"),

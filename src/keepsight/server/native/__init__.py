@@ -1,0 +1,1 @@
+"""The JSON API that the page and programs use, below ``/api``."""

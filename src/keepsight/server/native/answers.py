@@ -34,8 +34,8 @@ def object_item(item: DeskObject) -> Json:
     return asdict(item)
 
 
-def job_item(job: Job | None) -> Json | None:
-    return None if job is None else asdict(job)
+def job_item(job: Job) -> Json:
+    return asdict(job)
 
 
 def line_item(line: DeskLine) -> Json:

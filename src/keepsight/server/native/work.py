@@ -158,7 +158,7 @@ async def redo(reach: Reach, by: By = None) -> dict[str, Any]:
 
 # -- jobs ------------------------------------------------------------------------------------------------------------------
 @router.post("/jobs")
-async def start(reach: Reach, body: JobBody) -> Any:
+async def start(reach: Reach, body: JobBody) -> dict[str, Any]:
     """Begins to track; frames come as events and are stored one by one."""
     request = TrackRequest(
         start=body.start,
@@ -174,24 +174,24 @@ async def start(reach: Reach, body: JobBody) -> Any:
 
 
 @router.get("/jobs/{job_id}")
-async def job(reach: Reach, job_id: JobId) -> Any:
+async def job(reach: Reach, job_id: JobId) -> dict[str, Any]:
     """How far a job is."""
     return job_item(await soon(reach.get_job(job_id)))
 
 
 @router.post("/jobs/{job_id}/pause")
-async def pause(reach: Reach, job_id: JobId) -> Any:
+async def pause(reach: Reach, job_id: JobId) -> dict[str, Any]:
     """Stops a job after the frame in hand."""
     return job_item(await soon(reach.pause(job_id)))
 
 
 @router.post("/jobs/{job_id}/resume")
-async def resume(reach: Reach, job_id: JobId) -> Any:
+async def resume(reach: Reach, job_id: JobId) -> dict[str, Any]:
     """Goes on with a job that was paused, cancelled or interrupted; nothing that is stored is tracked again."""
     return job_item(await soon(reach.resume(job_id)))
 
 
 @router.post("/jobs/{job_id}/cancel")
-async def cancel(reach: Reach, job_id: JobId) -> Any:
+async def cancel(reach: Reach, job_id: JobId) -> dict[str, Any]:
     """Ends a job after the frame in hand; what was tracked stays."""
     return job_item(await soon(reach.cancel(job_id)))

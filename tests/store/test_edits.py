@@ -230,7 +230,8 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(two):
     two.close()
     connection = sqlite3.connect(path)
     connection.executescript(
-        "DROP TABLE accepted; DROP TABLE preferences; ALTER TABLE objects DROP COLUMN hidden; ALTER TABLE objects DROP COLUMN locked; "
+        "DROP TABLE accepted; DROP TABLE preferences; "
+        "ALTER TABLE objects DROP COLUMN hidden; ALTER TABLE objects DROP COLUMN locked; "
         "DELETE FROM operations; PRAGMA user_version = 1;"
     )
     connection.close()

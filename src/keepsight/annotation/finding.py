@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from keepsight.annotation.case import Case
 from keepsight.annotation.clicks import TrackerSide
 from keepsight.annotation.live import LiveSession
@@ -103,8 +105,7 @@ class Finder:
     ) -> list[tuple[int, float, Mask]]:
         """``(concept, score, mask)`` of each instance, the surest first; the tracker makes masks of boxes."""
         height, width = self._case.video.height, self._case.video.width
-        order = found.scores.argsort()[::-1].copy()
-        found = found.only(order)
+        found = found.only(np.argsort(-found.scores, kind="stable"))
         if found.masks is not None:
             masks = masks_at_size(list(found.masks.float()), height, width) if len(found) else []
         else:

@@ -176,6 +176,7 @@ class TrackRun:
             self._agreement.is_ready(one, frame, reverse=way.reverse) for one in moving
         ):
             if not self._agreement.settle(project, moving, frame, reverse=way.reverse):
+                self._settled = -1  # and on until all is told, whatever looks ready before
                 return True
             self._settled = changes
             lost = [one for one in moving if one not in self._session.object_ids]

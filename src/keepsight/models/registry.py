@@ -180,7 +180,7 @@ ENTRIES: tuple[ModelEntry, ...] = (
         download_mb=3450,
         gated=True,
         aliases=("sam-3", "sam3-tracker"),
-        note="finds by words too",
+        note="finds what words name too (--text)",
     ),
     *_detector_entries(),
 )

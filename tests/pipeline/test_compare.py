@@ -17,7 +17,8 @@ from keepsight.core import FrameResult, InputError, Mask, Source, TrackedObject
 from keepsight.formats.labels import write_labels
 from keepsight.memory import POLICIES, SAM2Long, policy_factory
 from keepsight.models.loading import load_backbone
-from keepsight.pipeline.compare import CompareJob, read_options, read_policies, run_compare
+from keepsight.pipeline.compare import run_compare
+from keepsight.pipeline.compare_job import CompareJob
 from keepsight.pipeline.comparison import agreement_of, quality_of, where_to_look
 from keepsight.pipeline.job import SegmentJob
 from keepsight.tracking import EngineOptions, Session
@@ -191,16 +192,6 @@ def test_ctrl_c_keeps_what_there_is(studio: Path, tmp_path: Path) -> None:
 
 
 def test_bad_input_is_one_line(studio: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Did you mean 'sam2long'"):
-        read_policies("sam2,sam2lon")
-    with pytest.raises(InputError, match="twice"):
-        read_policies("sam2,sam2")
-    with pytest.raises(InputError, match="at least one"):
-        read_policies(" ,")
-    assert read_options(("sam2", "sam2long"), {"sam2long.pathways": 2}) == {"sam2long": {"pathways": 2}}
-    for bad in ("pathways", "mosam.guidance", "sam2long.pathway", "sam2long."):
-        with pytest.raises(InputError):
-            read_options(("sam2", "sam2long"), {bad: 2})
     with pytest.raises(InputError, match="does not exist"):
         run_compare(_job(studio, tmp_path / "out", truth=tmp_path / "nowhere"))
     with pytest.raises(InputError, match="Nothing to follow"):

@@ -14,7 +14,8 @@ from small_jobs import stored
 
 from keepsight.cli.main import run
 from keepsight.core import FrameResult, Mask, TrackedObject
-from keepsight.pipeline.compare import CompareJob, run_compare
+from keepsight.pipeline.compare import run_compare
+from keepsight.pipeline.compare_job import CompareJob
 from keepsight.pipeline.comparison import numbered_alike
 from keepsight.pipeline.segment import run_segment
 

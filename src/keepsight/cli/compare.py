@@ -30,7 +30,7 @@ from keepsight.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from keepsight.pipeline.compare import Comparison
+    from keepsight.pipeline.compare_job import Comparison
 
 _WIDTH = 110
 
@@ -86,7 +86,8 @@ def compare(
     and SAM3-DMS' decoupled one.
     """
     from keepsight.cli import show
-    from keepsight.pipeline.compare import CompareJob, read_options, read_policies, run_compare
+    from keepsight.pipeline.compare import run_compare
+    from keepsight.pipeline.compare_job import CompareJob, read_options, read_policies
     from keepsight.pipeline.job import SegmentJob, parse_options
     from keepsight.pipeline.words import gather
 

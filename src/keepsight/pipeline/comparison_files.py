@@ -16,7 +16,7 @@ from keepsight.core import FrameResult, TrackedObject
 from keepsight.pipeline.comparison import Agreement, Quality, Results, Spot, Truth, objects_of
 
 if TYPE_CHECKING:
-    from keepsight.pipeline.compare import Comparison
+    from keepsight.pipeline.compare_job import Comparison
     from keepsight.video import VideoSource
 
 FILM, PLOT, TABLE, TABLE_CSV, FRAMES_CSV = "compare.mp4", "compare.png", "table.json", "table.csv", "frames.csv"

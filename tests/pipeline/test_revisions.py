@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from small_jobs import small_job, stored
 
 from keepsight.core import Source
-from keepsight.models.sam2.hf_video import HFVideoBackbone
 from keepsight.pipeline.job import Mode, Progress
 from keepsight.pipeline.segment import run_segment
-
-
-@pytest.fixture
-def torn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The head of a random model prefers the same mask for ever; here the estimate hangs on every detail of a mask."""
-    decode = HFVideoBackbone.decode
-
-    def torn_decode(self: HFVideoBackbone, *args: Any, **kwargs: Any) -> Any:
-        decoded = decode(self, *args, **kwargs)
-        detail = decoded.logits.double().mean(dim=(-2, -1))
-        return replace(decoded, ious=(0.5 + 0.45 * torch.sin(500 * detail)).to(decoded.ious.dtype))
-
-    monkeypatch.setattr(HFVideoBackbone, "decode", torn_decode)
 
 
 @pytest.mark.usefixtures("torn")

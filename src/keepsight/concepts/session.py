@@ -214,6 +214,7 @@ class ConceptSession(Session):
         direction: Direction | str = Direction.FORWARD,
         resume: bool = False,
         on_stage: Callable[[str], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
     ) -> Iterator[FrameResult]:
         """Finds and follows over a range of frames, a result a frame, in order.
 
@@ -228,6 +229,7 @@ class ConceptSession(Session):
             direction: forward or backward.
             resume: go on after the last result of the run whose state was loaded; all other arguments as they were.
             on_stage: told "decode", "encode", "detect" and "track" as these begin, for timing.
+            on_frame: given every frame before it is followed, and so up to :attr:`delay_frames` before its result.
 
         Raises:
             InputError: an empty range, or another direction.
@@ -240,7 +242,9 @@ class ConceptSession(Session):
         self._ahead = {}
         if isinstance(self.detector, LooksBeforehand):
             self.detector.prepare_from(self.video)
-        results = super().propagate(start, stop, stride=stride, direction=direction, resume=resume, on_stage=self._tell)
+        results = super().propagate(
+            start, stop, stride=stride, direction=direction, resume=resume, on_stage=self._tell, on_frame=on_frame
+        )
         if not resume:
             self._forget_confirmed({visit.frame for visit in self._plan(start, stop, stride, Direction(direction))})
         return self._released(results)

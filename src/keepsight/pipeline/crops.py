@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +14,8 @@ from keepsight.pipeline.job import PROJECT_NAME, Progress, ProgressCallback
 from keepsight.pipeline.outputs import Watched, crop_style
 from keepsight.render import CropStyle, render_all
 from keepsight.render.crops import CropPlan
+from keepsight.render.from_patches import CutOut, render_from_patches
+from keepsight.render.patches import DamagedPatchesError, PatchFile
 from keepsight.store import Project
 from keepsight.store.files import replacing_file
 from keepsight.video import open_video
@@ -38,6 +40,7 @@ class CropOutcome:
         boxes: the CSV of boxes.
         frames: frames of the project.
         notes: lines a person should read.
+        decoded: frames that were decoded for it.
     """
 
     clips: dict[int, Path]
@@ -45,6 +48,7 @@ class CropOutcome:
     frames: int
     labels: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    decoded: int = 0
 
 
 def crop_style_of(*, size: int | None, margin: float, background: str, path: str, absent: str = "skip") -> CropStyle:
@@ -67,6 +71,8 @@ def crop_objects(
     style: CropStyle | None = None,
     video: str | Path | None = None,
     overwrite: bool = False,
+    patches: Path | None = None,
+    threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> CropOutcome:
     """Writes ``out/objects/ID.mp4`` and ``out/boxes.csv`` from a project.
@@ -76,6 +82,9 @@ def crop_objects(
         out: default ``crops`` beside the project.
         style: how to cut.
         video: where the video is now; default where it was when it was tracked.
+        patches: file in which pixels were kept when it was tracked (:mod:`keepsight.render.patches`), so that only what is
+            missing there is decoded again; it is made where there is none.
+        threads: objects encoded at a time.
 
     Raises:
         InputError: no such project, no result in it, or not its video.
@@ -99,13 +108,37 @@ def crop_objects(
                 if progress is not None:
                     progress(Progress("cut out", done, total))
 
-            watched = Watched(source, frames, tell)
-            made = render_all(cast("VideoSource", watched), project, stored.id, out, overlay=False, crop_style=style)
+            if patches is None:
+                watched = cast("VideoSource", Watched(source, frames, tell))
+                made = render_all(watched, project, stored.id, out, overlay=False, crop_style=style)
+                crops, decoded = made.crops, made.frames
+            else:
+                cut = _cut_from(patches, source, project, stored, out, style, threads, tell)
+                crops, decoded = cut.crops, cut.decoded
             boxes = out / BOXES_NAME
             with replacing_file(boxes) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerows(_rows(project, stored, source, style))
             labels = {item.object_id: item.label or "" for item in project.objects(stored.id)}
-            return CropOutcome(made.crops, boxes, frames, labels, list(source.warnings))
+            return CropOutcome(crops, boxes, frames, labels, list(source.warnings), decoded)
+
+
+def _cut_from(
+    path: Path,
+    source: VideoSource,
+    project: Project,
+    stored: StoredVideo,
+    out: Path,
+    style: CropStyle,
+    threads: int | None,
+    tell: Callable[[int, int], None],
+) -> CutOut:
+    for _ in range(2):
+        try:
+            with PatchFile(path, stored.fingerprint) as kept:
+                return render_from_patches(source, project, stored.id, out, kept, style, threads=threads, tell=tell)
+        except DamagedPatchesError:
+            path.unlink(missing_ok=True)
+    raise StoreError(f"{path} is damaged again and again; check the disk.")
 
 
 def _only_video(project: Project, path: Path) -> StoredVideo:

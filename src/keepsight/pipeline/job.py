@@ -14,7 +14,7 @@ from keepsight.core import Concept, InputError, Prompt
 
 PROJECT_NAME = "project.keepsight"
 #: Stages that every followed frame goes through.
-TRACKING_STAGES = ("decode", "encode", "detect", "track", "store", "checkpoints")
+TRACKING_STAGES = ("decode", "encode", "detect", "track", "store", "hand over", "checkpoints", "finish")
 
 
 class Mode(StrEnum):
@@ -62,6 +62,8 @@ class SegmentJob:
         mode: what to do about earlier results.
         outputs: what to write beside the project.
         crop_options: fields of :class:`keepsight.render.CropStyle` by name.
+        patches: keep what crops are made from in ``patches.bin`` (:mod:`keepsight.pipeline.along`), for a later
+            :func:`keepsight.pipeline.crops.crop_objects`.
         checkpoint_s: least time between two checkpoints of the engine. Turning it up repeats more work after a crash and
             costs less; the pipeline waits longer by itself where checkpoints are expensive.
         credit: who made the footage and under which licence; shown in the report.
@@ -89,6 +91,7 @@ class SegmentJob:
     mode: Mode = Mode.FAIL
     outputs: Outputs = field(default_factory=Outputs)
     crop_options: dict[str, Any] = field(default_factory=dict)
+    patches: bool = False
     checkpoint_s: float = 5.0
     credit: str | None = None
 
@@ -132,7 +135,8 @@ class SegmentOutcome:
         frames: frames with a result in the project.
         tracked: frames that this process has followed (fewer than ``frames`` after a resume).
         objects: followed objects.
-        times_s: seconds a stage.
+        times_s: seconds a stage; they add up to the whole.
+        beside_s: seconds of threads that worked at the same time, by stage.
         files: (what, where) of everything written.
         notes: lines a person should read: warnings, what was reused.
         resume: command that goes on, when there is something to go on with.
@@ -150,6 +154,7 @@ class SegmentOutcome:
     notes: list[str] = field(default_factory=list)
     resume: str | None = None
     detector: str | None = None
+    beside_s: dict[str, float] = field(default_factory=dict)
     found: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -12,10 +12,12 @@ import contextlib
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepsight.core import Cancelled, Direction, FrameResult, InputError, KeepsightError, Source, StoreError
+from keepsight.core import Cancelled, Direction, Frame, FrameResult, InputError, KeepsightError, Source, StoreError
 from keepsight.models.registry import local_dir, resolve
+from keepsight.pipeline.along import Along, place_overlay
 from keepsight.pipeline.checkpoints import Cadence, pack, unpack
 from keepsight.pipeline.finding import (
     check_asked,
@@ -84,7 +86,7 @@ class _Work:
     def total(self) -> int:
         return len(self.visits)
 
-    def results(self, on_stage: Callable[[str], None]) -> Generator[FrameResult]:
+    def results(self, on_stage: Callable[[str], None], on_frame: Callable[[Frame], None]) -> Generator[FrameResult]:
         """The frames that are left."""
         settings = self.settings
         yield from self.session.propagate(
@@ -94,6 +96,7 @@ class _Work:
             direction=settings.direction,
             resume=self.done > 0,
             on_stage=on_stage,
+            on_frame=on_frame,
         )
 
 
@@ -106,6 +109,8 @@ class _Segmentation:
     notes: list[str] = field(default_factory=list)
     tracked: int = 0
     begun: bool = False
+    drawn: Path | None = None
+    beside_s: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> SegmentOutcome:
         job = self.job
@@ -231,8 +236,11 @@ class _Segmentation:
         """
         self.begun = True
         try:
-            with StopRequest() as stop:
-                self._follow(project, video_id, run_id, work, stop)
+            with StopRequest() as stop, self._along(project, video_id, work) as along:
+                revised = self._follow(project, video_id, run_id, work, stop, along)
+                with self._timed("finish"):
+                    self.drawn = along.finish(revised=revised or stop.asked)
+                self.beside_s = dict(along.times_s)
         except BaseException as error:
             state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
             # A full disk may refuse this too; the run then counts as interrupted.
@@ -241,12 +249,29 @@ class _Segmentation:
             raise
         return "cancelled" if stop.asked and work.done + self.tracked < work.total else "finished"
 
-    def _follow(self, project: Project, video_id: int, run_id: int, work: _Work, stop: StopRequest) -> None:
+    def _along(self, project: Project, video_id: int, work: _Work) -> Along:
+        """What is made of the frames beside their masks."""
+        job = self.job
+        return Along(
+            project,
+            video_id,
+            work.session.video,
+            job.folder,
+            crops=crop_style(job.crop_options) if job.patches else None,
+            overlay=job.outputs.overlay and not work.done and work.settings.direction == "forward",
+        )
+
+    def _follow(
+        self, project: Project, video_id: int, run_id: int, work: _Work, stop: StopRequest, along: Along
+    ) -> bool:
+        """Follows what is left of the run; returns whether frames were revised at its end."""
         cadence, clock = Cadence(self.job.checkpoint_s), StageClock(self.times_s)
-        with clock, contextlib.closing(work.results(clock.enter)) as results:
+        with clock, contextlib.closing(work.results(clock.enter, along.saw)) as results:
             for result in results:
                 clock.enter("store")
                 self._store(project, video_id, run_id, work, result)
+                clock.enter("hand over")
+                along.stored(result, work.session.labels)
                 done = work.done + self.tracked
                 self._tell("track", done, work.total)
                 if stop.asked or cadence.due():
@@ -263,10 +288,12 @@ class _Segmentation:
                 clock.enter("track")
         self.notes += [line for line in remarks_of(work.session) if line not in self.notes]
         if work.done + self.tracked < work.total:
-            return
+            return False
         # A kill among these is made good by the next resume: the checkpoint before them gives the same ones again.
-        for result in work.session.finalize():
+        revised = work.session.finalize()
+        for result in revised:
             project.write_result(video_id, run_id, _marked_revised(result))
+        return bool(revised)
 
     def _store(self, project: Project, video_id: int, run_id: int, work: _Work, result: FrameResult) -> None:
         project.write_result(video_id, run_id, result, labels=work.session.labels)
@@ -296,6 +323,7 @@ class _Segmentation:
             return facts_of(self.times_s, self.tracked, self.notes, self.job.credit, earlier)
 
         project.finish_run(run_id, state, facts=facts())
+        place_overlay(self.job.folder, self.drawn)
         made = write_outputs(self.job, project, video, video_id, tell=self._tell, timed=self._timed, notes=self.notes)
         project.finish_run(run_id, state, facts=facts())  # now with the time that the outputs took
         return SegmentOutcome(
@@ -305,6 +333,7 @@ class _Segmentation:
             tracked=self.tracked,
             objects=len(project.objects(video_id)),
             times_s=self.times_s,
+            beside_s=self.beside_s,
             files=made,
             notes=self.notes,
             resume=self.job.resume_line() if state == "cancelled" else None,

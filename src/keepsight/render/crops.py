@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from keepsight.core import InputError, Mask
+from keepsight.core import Box, InputError, Mask
+from keepsight.render.patches import Patch, Rect
 from keepsight.render.regions import pixels_in_box
 from keepsight.render.tags import RgbArray
 from keepsight.store import TrackPoint
@@ -23,6 +24,9 @@ _CHOICES = {
     "absent": ("skip", "black"),
     "background": ("black", "blur", "keep"),
 }
+
+_ROOM = 1.5
+"""How much larger than a tight window the kept part of a frame is. Up: fewer frames are decoded again, more disk."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ class CropWriter:
     def __init__(self, path: Path, plan: CropPlan, fps: float, style: CropStyle) -> None:
         self._plan, self._style = plan, style
         self._black = np.zeros((plan.size_px, plan.size_px, 3), np.uint8)
-        self.writer = VideoWriter(path, height=plan.size_px, width=plan.size_px, fps=fps)
+        # One thread: there are many of these at a time, and the file does not depend on the machine.
+        self.writer = VideoWriter(path, height=plan.size_px, width=plan.size_px, fps=fps, threads=1)
 
     def write(self, rgb: RgbArray, frame: int, mask: Mask | None, time_s: float) -> None:
         """Adds a frame of the source; without a mask, what the style says about absence."""
@@ -116,7 +121,18 @@ class CropWriter:
             if self._style.absent == "black":
                 self.writer.write(self._black, time_s)
             return
-        picture = cut(rgb, mask, window, self._plan.size_px, background=self._style.background)
+        self.write_from(Patch(0, 0, rgb), (rgb.shape[0], rgb.shape[1]), mask, window, time_s)
+
+    def write_from(
+        self,
+        patch: Patch,
+        frame_size: tuple[int, int],
+        mask: Mask,
+        window: tuple[float, float, float],
+        time_s: float | None = None,
+    ) -> None:
+        """Adds a frame on which the object is present, from a part of it that holds what :func:`needed_rect` says."""
+        picture = cut_from(patch, frame_size, mask, window, self._plan.size_px, background=self._style.background)
         # Skipped frames leave no holes: what is left plays at an even pace.
         self.writer.write(picture, time_s if self._style.absent == "black" else None)
 
@@ -125,25 +141,70 @@ def cut(
     rgb: RgbArray, mask: Mask, window: tuple[float, float, float], size_px: int, *, background: str = "black"
 ) -> RgbArray:
     """A square ``window`` (centre x, centre y, side) of a frame, as ``(size_px, size_px, 3)``; black outside the frame."""
-    height, width = rgb.shape[:2]
+    return cut_from(Patch(0, 0, rgb), (rgb.shape[0], rgb.shape[1]), mask, window, size_px, background=background)
+
+
+def window_rect(window: tuple[float, float, float], frame_size: tuple[int, int]) -> Rect:
+    """What a window (centre x, centre y, side) shows of a frame ``(height, width)``; inside out where that is nothing."""
+    height, width = frame_size
     centre_x, centre_y, side = window
     x0, y0 = centre_x - side / 2, centre_y - side / 2
     left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
-    right, bottom = min(width, int(np.ceil(x0 + side)) + 1), min(height, int(np.ceil(y0 + side)) + 1)
+    return left, top, min(width, int(np.ceil(x0 + side)) + 1), min(height, int(np.ceil(y0 + side)) + 1)
+
+
+def needed_rect(
+    box: Box, window: tuple[float, float, float], frame_size: tuple[int, int], background: str
+) -> Rect | None:
+    """The pixels that :func:`cut_from` reads for an object with that tight box, ``None`` for none."""
+    left, top, right, bottom = window_rect(window, frame_size)
+    if background == "black":
+        x1, y1, x2, y2 = (int(side) for side in box)
+        left, top, right, bottom = max(left, x1), max(top, y1), min(right, x2), min(bottom, y2)
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def likely_rect(box: Box, style: CropStyle, frame_size: tuple[int, int]) -> Rect:
+    """What of a frame is worth keeping for an object with that tight box, before its window is known.
+
+    On black it is all that can be needed; a window that is smoothed may turn out to reach beyond it.
+    """
+    height, width = frame_size
+    x1, y1, x2, y2 = box
+    if style.background == "black":
+        return max(0, int(x1)), max(0, int(y1)), min(width, int(x2)), min(height, int(y2))
+    side = max(x2 - x1, y2 - y1) * (1 + 2 * style.margin) * (1 if style.window == "per_frame" else _ROOM)
+    return window_rect(((x1 + x2) / 2, (y1 + y2) / 2, side + 2), frame_size)
+
+
+def cut_from(
+    patch: Patch,
+    frame_size: tuple[int, int],
+    mask: Mask,
+    window: tuple[float, float, float],
+    size_px: int,
+    *,
+    background: str = "black",
+) -> RgbArray:
+    """:func:`cut` from a part of the frame ``(height, width)`` that holds what :func:`needed_rect` says."""
+    centre_x, centre_y, side = window
+    x0, y0 = centre_x - side / 2, centre_y - side / 2
+    seen = left, top, right, bottom = window_rect(window, frame_size)
     if right <= left or bottom <= top:
         return np.zeros((size_px, size_px, 3), np.uint8)
-    piece = np.ascontiguousarray(rgb[top:bottom, left:right])
-    if background != "keep":
-        inside = np.zeros(piece.shape[:2], np.uint8)
-        x, y, pixels = pixels_in_box(mask)
-        rows, columns = (
-            slice(max(top, y), min(bottom, y + pixels.shape[0])),
-            slice(max(left, x), min(right, x + pixels.shape[1])),
-        )
-        if rows.start < rows.stop and columns.start < columns.stop:
-            part = pixels[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
-            inside[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = part
-        piece = cv2.copyTo(piece, inside, _blurred(piece, side) if background == "blur" else np.zeros_like(piece))
+    shape = (bottom - top, right - left)
+    piece = np.zeros((*shape, 3), np.uint8) if background == "black" else np.ascontiguousarray(patch.part(seen))
+    x, y, pixels = pixels_in_box(mask)
+    x1, y1, x2, y2 = max(left, x), max(top, y), min(right, x + pixels.shape[1]), min(bottom, y + pixels.shape[0])
+    if background != "keep" and x1 < x2 and y1 < y2:
+        part = pixels[y1 - y : y2 - y, x1 - x : x2 - x]
+        there = (slice(y1 - top, y2 - top), slice(x1 - left, x2 - left))
+        if background == "black":
+            piece[there] = patch.part((x1, y1, x2, y2)) * part[..., None]
+        else:
+            inside = np.zeros(shape, np.uint8)
+            inside[there] = part
+            piece = cv2.copyTo(piece, inside, _blurred(piece, side))
     scale = size_px / side
     if scale < 1:
         # Shrinking by interpolation alone would skip pixels and shimmer; averaging first does not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from keepsight.render.crops import CropPlan, CropStyle, CropWriter
@@ -13,6 +14,7 @@ from keepsight.render.pairs import output_times, paired
 from keepsight.store import Project
 from keepsight.store.files import replacing_folder
 from keepsight.video import VideoSource, VideoWriter
+from keepsight.video.beside import Beside
 
 OVERLAY_NAME, CROPS_NAME = "overlay.mp4", "objects"
 
@@ -99,11 +101,19 @@ def _one_pass(
             stack.enter_context(writers[object_id].writer)
         if whole is None and not writers:
             return 0
+        # Encoders let go of the interpreter, so a few threads share them out; each object stays with one.
+        threads = [stack.enter_context(Beside()) for _ in range(min(encoder_threads(), len(writers)))]
         for time_s, frame, result in output_times(paired(video, project, video_id)):
+            masks = {item.object_id: item.mask for item in result.objects}
+            for number, (object_id, writer) in enumerate(writers.items()):
+                work = partial(writer.write, frame.rgb, frame.index, masks.get(object_id), time_s)
+                threads[number % len(threads)].do("crops", work)
             if whole is not None and painter:
                 whole.write(painter.draw(frame.rgb, result), time_s)
-            masks = {item.object_id: item.mask for item in result.objects}
-            for object_id, writer in writers.items():
-                writer.write(frame.rgb, frame.index, masks.get(object_id), time_s)
             frames += 1
     return frames
+
+
+def encoder_threads() -> int:
+    """Threads that encode cut-outs at a time."""
+    return min(4, os.cpu_count() or 1)

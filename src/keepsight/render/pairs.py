@@ -35,10 +35,21 @@ def paired(video: VideoSource, project: Project, video_id: int) -> Iterator[tupl
 
 
 def output_times(pairs: Iterable[tuple[Frame, FrameResult]]) -> Iterator[tuple[float, Frame, FrameResult]]:
-    """Adds the time in seconds from the first frame. Times rise, as writers demand, even where a damaged file's do not."""
-    first: float | None = None
-    last = -1.0
+    """Adds the time in seconds from the first frame; see :class:`RisingTimes`."""
+    times = RisingTimes()
     for frame, result in pairs:
-        first = frame.time_s if first is None else first
-        last = max(frame.time_s - first, last + 1e-3)
-        yield last, frame, result
+        yield times.of(frame), frame, result
+
+
+class RisingTimes:
+    """Times in seconds from the first frame. They rise, as writers demand, even where a damaged file's do not."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._last = -1.0
+
+    def of(self, frame: Frame) -> float:
+        """The time of the next frame."""
+        self._first = frame.time_s if self._first is None else self._first
+        self._last = max(frame.time_s - self._first, self._last + 1e-3)
+        return self._last

@@ -60,6 +60,7 @@ class Session:
         self._latest: tuple[int, Sight] | None = None
         self._motion = MotionEstimator()
         self._cancelled = False
+        self._on_frame: Callable[[Frame], None] = lambda frame: None
         self._visited = 0
         self.last_logits: dict[int, torch.Tensor] = {}
         self.last_marks: dict[int, dict[str, float]] = {}
@@ -189,6 +190,7 @@ class Session:
         direction: Direction | str = Direction.FORWARD,
         resume: bool = False,
         on_stage: Callable[[str], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
     ) -> Iterator[FrameResult]:
         """Follows all objects over a range of frames, a result a frame, as they come.
 
@@ -205,6 +207,7 @@ class Session:
                 so a frame may come twice, the second time with other objects.
             resume: go on after the last result of the run whose state was loaded; all other arguments as they were.
             on_stage: told "decode", "encode" and "track" as these begin, for timing.
+            on_frame: given every frame before it is followed, for whoever wants its pixels too.
 
         Raises:
             InputError: nothing to follow, or an empty range.
@@ -218,6 +221,7 @@ class Session:
         skip = self._visited if resume else 0
         self._visited = skip
         self._cancelled = False
+        self._on_frame = on_frame or (lambda frame: None)
         return self._run(visits, skip, stride, direction, on_stage or (lambda stage: None))
 
     def _plan(self, start: int | None, stop: int | None, stride: int, direction: Direction) -> list[Visit]:
@@ -262,6 +266,7 @@ class Session:
                     return
                 on_stage("decode")
                 frame = next(frames)
+                self._on_frame(frame)
                 on_stage("encode")
                 sight = self._known_sight(frame.index) or self._new_sight(frame.index, frame.rgb)
                 self._latest = (frame.index, sight)

@@ -56,6 +56,7 @@ class VideoWriter:
         crf: quality of h264, hevc, vp9 and av1; lower is better and larger. 18 is hard to tell from the source.
         preset: speed of h264 and hevc; slower ones make smaller files.
         live: see above; mp4, mov, mkv, webm and ts only.
+        threads: of the encoder; default: as it likes. With 1 the same frames give the same file on every machine.
 
     Attributes:
         warnings: for example that another encoder had to be used.
@@ -77,6 +78,7 @@ class VideoWriter:
         crf: int | None = None,
         preset: str = "veryfast",
         live: bool = False,
+        threads: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.height, self.width = height, width
@@ -98,7 +100,7 @@ class VideoWriter:
         self._last_tick: int | None = None
         self._reformatter = VideoReformatter()
         self._container: av.container.OutputContainer | None = None
-        self._open(_FORMATS[suffix], crf, preset)
+        self._open(_FORMATS[suffix], crf, preset, threads)
 
     def _encoder(self, codec: str) -> str:
         names = _ENCODERS.get(codec, (codec,))
@@ -113,7 +115,7 @@ class VideoWriter:
                     return name
         raise InputError(f"{self.path}: there is no video encoder {codec!r} here; use h264, mpeg4, vp9 or ffv1.")
 
-    def _open(self, container: str, crf: int | None, preset: str) -> None:
+    def _open(self, container: str, crf: int | None, preset: str, threads: int | None) -> None:
         options = {}
         if container in ("mp4", "mov"):
             options["movflags"] = _LIVE_FLAGS if self._live else "faststart"
@@ -132,6 +134,8 @@ class VideoWriter:
                 stream.gop_size = max(1, round(self.fps))
                 stream.max_b_frames = 0
             self._stream = stream
+            if threads is not None:
+                stream.codec_context.thread_count = threads
             stream.codec_context.open()
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -238,6 +242,11 @@ class VideoWriter:
                 self._target.replace(self.path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._abort(error)
+
+    def discard(self) -> None:
+        """Removes the unfinished file; what a live one has is kept. Does nothing once it is closed."""
+        if self._container is not None:
+            self._discard()
 
     def _discard(self) -> None:
         """Lets go of the file without finishing it; only a live one stays."""

@@ -40,6 +40,7 @@ crop_size: null               # side in px; default: by the object, 64 to 640
 crop_margin: 0.15             # room on every side, as a part of the object
 crop_background: black        # black, blur or original
 crop_path: smooth             # smooth, per-frame or fixed
+overlay: false                # every clip with its masks drawn over it, too
 
 # Going on across cuts: an object of a clip and one of the next are the same where their masks overlap at the cut.
 link_clips: true              # false: every clip counts its objects anew, and that is all
@@ -79,6 +80,7 @@ class BatchConfig(BaseModel):
     crop_margin: float = 0.15
     crop_background: Literal["black", "blur", "original"] = "black"
     crop_path: Literal["smooth", "per-frame", "fixed"] = "smooth"
+    overlay: bool = False
     link_clips: bool = True
     link_iou: float = 0.3
     link_gap: int = 5

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from keepsight.core import InputError
 from keepsight.pipeline.batch.config import BatchConfig
 from keepsight.pipeline.batch.manifest import Unit
 from keepsight.pipeline.clips import check_finite, clip_name, plan_clips
+from keepsight.pipeline.crops import crop_style_of
 from keepsight.pipeline.job import PROJECT_NAME, ProgressCallback
 from keepsight.pipeline.loaded import LoadedModels
+from keepsight.render import CropStyle
 from keepsight.video import VideoSource, cut_clip, open_video
 
 
@@ -104,31 +107,54 @@ def _segment(unit: Unit, config: BatchConfig, equipment: Equipment) -> Done | No
         device=equipment.device,
         dtype=config.dtype,
         mode=Mode.RESUME,
-        outputs=Outputs(overlay=False, crops=False, masks=True, annotations=True, report=False),
+        outputs=Outputs(overlay=config.overlay, crops=False, masks=True, annotations=True, report=False),
+        crop_options=asdict(_style(config)),
+        patches=True,
     )
     outcome = run_segment(job, equipment.told, models=equipment.models)
     if outcome.state != "finished":
         return None
-    files = [path for what, path in outcome.files if what == "annotations"]
+    files = [path for what, path in outcome.files if what in ("annotations", "overlay")]
     files += sorted((job.folder / "masks").glob("*.png"))
-    results = {"objects": outcome.objects, "times_s": outcome.times_s, "notes": outcome.notes, **_peaks()}
+    results = {
+        "objects": outcome.objects,
+        "times_s": outcome.times_s,
+        "beside_s": outcome.beside_s,
+        "notes": outcome.notes,
+        **_peaks(),
+    }
     return Done(files, results, [(unit.clip, {})])
 
 
 def _crop(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
-    from keepsight.pipeline.crops import clear_unfinished, crop_objects, crop_style_of
+    from keepsight.pipeline.along import PATCHES_NAME
+    from keepsight.pipeline.crops import clear_unfinished, crop_objects
 
-    out = crop_folder(unit, config)
+    work, out = work_folder(unit, config), crop_folder(unit, config)
     clear_unfinished(out)
-    style = crop_style_of(
-        size=config.crop_size, margin=config.crop_margin, background=config.crop_background, path=config.crop_path
+    patches = work / PATCHES_NAME
+    made = crop_objects(
+        work,
+        out,
+        style=_style(config),
+        video=clip_path(unit, config),
+        overwrite=True,
+        patches=patches,
+        threads=max(1, min(4, (os.cpu_count() or 1) // config.cpu_workers)),
     )
-    made = crop_objects(work_folder(unit, config), out, style=style, video=clip_path(unit, config), overwrite=True)
+    # Large, and worth nothing any more: a crop that is asked for again is cut from the clip.
+    patches.unlink(missing_ok=True)
     objects = [
         {"id": object_id, "label": made.labels.get(object_id, ""), "clip": str(path)}
         for object_id, path in made.clips.items()
     ]
-    return Done([*made.clips.values(), made.boxes], {"objects": objects})
+    return Done([*made.clips.values(), made.boxes], {"objects": objects, "decoded_again": made.decoded})
+
+
+def _style(config: BatchConfig) -> CropStyle:
+    return crop_style_of(
+        size=config.crop_size, margin=config.crop_margin, background=config.crop_background, path=config.crop_path
+    )
 
 
 def _link(unit: Unit, config: BatchConfig, _: Equipment) -> Done:

@@ -62,7 +62,7 @@ FILES = [
     ("ytvis", json.dumps([{"video_id": 1, "category_id": 1, "segmentations": [{"size": [1, 4], "counts": [4]}]}]), "4x1"),
     ("mot", "1,1,2,2,-3,4,1,1,1\n", "line 1: .* is no box"),
     ("mot", "1,1,2,2,nan,4,1,1,1\n", "line 1: .* is no box"),
-    ("mot", "1,1,2,2,3,4,1\n1,1,2,2,3,4,1\n", "line 2: object 1 is twice on frame 1"),
+    ("mot", "1,1,2,2,3,4,1\n1,1,2,2,3,4,1\n", "line 2: object 1 is on this frame already"),
     ("mot", "0,1,2,2,3,4,1\n", "frames count from 1"),
     ("mot", "1,x,2,2,3,4\n", "line 1: expected frame,id"),
     ("mots", f"1 2001 2 {2**40} {2**40} 0\n", "px but the video is 8x6"),

@@ -291,10 +291,10 @@ class _NamesOfFrame:
         return self._namer.deal(label, self._seen[label])
 
 
-def in_order(found: dict[int, dict[int, ReadObject]], times: dict[int, float] | None = None) -> Iterator[ReadFrame]:
+def in_order(found: dict[int, dict[int, ReadObject]]) -> Iterator[ReadFrame]:
     """Frames in order, from frame -> object id -> object; frees each as it goes."""
     for frame in sorted(found):
-        yield ReadFrame(frame, tuple(found.pop(frame).values()), (times or {}).get(frame))
+        yield ReadFrame(frame, tuple(found.pop(frame).values()))
 
 
 def score_of(value: Any, where: str) -> float:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
-from keepsight.core import FrameResult, InputError, Mask
+from keepsight.core import Box, FrameResult, InputError, Mask
 from keepsight.formats.exchange import (
     SIDECAR,
     Export,
@@ -20,15 +21,15 @@ from keepsight.formats.exchange import (
     ReadFrame,
     ReadObject,
     check_file,
-    in_order,
     score_of,
 )
+from keepsight.formats.rows import TextRows, frames_of
 
 FILE = "gt/gt.txt"
 RESULTS = "results.txt"
 LABELS = "labels.txt"
-_KNOWN = {"car": 1, "person": 2, "pedestrian": 2}  # what the MOTS evaluators mean by 1 and 2; 10 is "ignore"
-_FIRST_OTHER = 11
+_KNOWN = {"car": 1, "person": 2, "pedestrian": 2}  # what the MOTS evaluators mean by 1 and 2
+_IGNORED, _FIRST_OTHER = 10, 11
 _MOTS_INSTANCES = 1000
 
 
@@ -110,28 +111,56 @@ def read_mot(source: Import) -> Iterator[ReadFrame]:
     considered) are left out and counted; -1 there, as trackers write it, is a score of 1. Beside our own ``gt.txt`` the scores
     are taken from ``results.txt``."""
     file = _file(source.path)
-    scores = _scores(file)
     names = dict(enumerate(_lines_of(file.parent.parent / LABELS) or _lines_of(file.parent / LABELS), start=1))
-    found: dict[int, dict[int, ReadObject]] = {}
-    for number, line in _rows(file):
-        where = f"{file}, line {number}"
-        parts = line.replace(" ", "").split(",") if "," in line else line.split()
-        try:
-            frame, value = (_whole(part) for part in parts[:2])
-            x, y, width, height = (float(part) for part in parts[2:6])
-            kind = _whole(parts[7]) if len(parts) > 7 else -1
-            flag = 1.0 if len(parts) < 7 or float(parts[6]) < 0 else score_of(parts[6], where)
-        except (ValueError, OverflowError) as error:
-            raise InputError(f"{where}: expected frame,id,x,y,width,height but found {line[:60]!r}.") from error
-        score = flag if scores is None else scores(parts[:6])
-        if flag == 0:
-            source.troubles["ignored_lines"] += 1
-            continue
-        object_id = source.object_id(value, where)
-        source.declare(object_id, names.get(kind))
-        item = source.from_box(object_id, (x, y, x + width, y + height), where, score)
-        _add(source, found, frame, item, where)
-    yield from in_order(found)
+    score_of_line, scores = _scores(file), array("d")
+    lines = TextRows(file, _lines)
+
+    def where(place: int) -> str:
+        return f"{file}, line {place + 1}"
+
+    def frames() -> Iterator[int | None]:
+        for place, line in enumerate(lines):
+            row = _box_row(line, where(place)) if line else None
+            if row is not None and score_of_line is not None:
+                row = replace(row, score=score_of_line(row.said))
+            scores.append(0.0 if row is None else row.score)
+            if row is None or not row.counts:
+                source.troubles["ignored_lines"] += row is not None
+                yield None
+                continue
+            source.declare(source.object_id(row.value, where(place)), names.get(row.kind))
+            yield source.frame(row.frame - 1, f"{where(place)} (frames count from 1)")
+
+    def read(place: int, line: str) -> tuple[ReadObject | None, None]:
+        row = _box_row(line, where(place))
+        return source.from_box(source.object_id(row.value, where(place)), row.box, where(place), scores[place]), None
+
+    yield from frames_of(frames(), lines.at, read, where)
+
+
+@dataclass(frozen=True)
+class _BoxRow:
+    """A line of MOT; ``said`` is how it names its box."""
+
+    frame: int
+    value: int
+    box: Box
+    score: float
+    counts: bool
+    kind: int
+    said: list[str]
+
+
+def _box_row(line: str, where: str) -> _BoxRow:
+    parts = line.replace(" ", "").split(",") if "," in line else line.split()
+    try:
+        frame, value = (_whole(part) for part in parts[:2])
+        x, y, width, height = (float(part) for part in parts[2:6])
+        kind = _whole(parts[7]) if len(parts) > 7 else -1
+        score = 1.0 if len(parts) < 7 or float(parts[6]) < 0 else score_of(parts[6], where)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{where}: expected frame,id,x,y,width,height but found {line[:60]!r}.") from error
+    return _BoxRow(frame, value, (x, y, x + width, y + height), score, score > 0, kind, parts[:6])
 
 
 def read_mots(source: Import) -> Iterator[ReadFrame]:
@@ -142,34 +171,44 @@ def read_mots(source: Import) -> Iterator[ReadFrame]:
         number_text, _, name = line.partition(" ")
         if number_text.isdecimal():
             names[int(number_text)] = name
-    found: dict[int, dict[int, ReadObject]] = {}
-    for number, line in _rows(file):
-        where = f"{file}, line {number}"
-        parts = line.split(" ")
-        try:
-            frame, value, kind, height, width = (_whole(part) for part in parts[:5])
-            (counts,) = parts[5:]
-        except (ValueError, OverflowError) as error:
-            raise InputError(f"{where}: expected frame id class height width rle but found {line[:60]!r}.") from error
-        if kind == 10:
-            source.troubles["ignored_lines"] += 1
-            continue
-        object_id = source.object_id(value, where)
-        source.declare(object_id, names.get(kind))
-        mask = source.mask({"size": [height, width], "counts": counts}, where)
-        _add(source, found, frame, ReadObject(object_id, mask), where)
-    yield from in_order(found)
+    lines = TextRows(file, _lines)
+
+    def where(place: int) -> str:
+        return f"{file}, line {place + 1}"
+
+    def frames() -> Iterator[int | None]:
+        for place, line in enumerate(lines):
+            if not line:
+                yield None
+                continue
+            frame, value, kind, _ = _mask_row(line, where(place))
+            if kind == _IGNORED:
+                source.troubles["ignored_lines"] += 1
+                yield None
+                continue
+            source.declare(source.object_id(value, where(place)), names.get(kind))
+            yield source.frame(frame - 1, f"{where(place)} (frames count from 1)")
+
+    def read(place: int, line: str) -> tuple[ReadObject, None]:
+        _, value, _, rle = _mask_row(line, where(place))
+        return ReadObject(source.object_id(value, where(place)), source.mask(rle, where(place))), None
+
+    yield from frames_of(frames(), lines.at, read, where)
 
 
-def _add(
-    source: Import, found: dict[int, dict[int, ReadObject]], frame: int, item: ReadObject | None, where: str
-) -> None:
-    objects = found.setdefault(source.frame(frame - 1, f"{where} (frames count from 1)"), {})
-    if item is None:
-        return
-    if item.object_id in objects:
-        raise InputError(f"{where}: object {item.object_id} is twice on frame {frame}.")
-    objects[item.object_id] = item
+def _mask_row(line: str, where: str) -> tuple[int, int, int, dict[str, Any]]:
+    """Frame, id, class and run lengths."""
+    parts = line.split(" ")
+    try:
+        frame, value, kind, height, width = (_whole(part) for part in parts[:5])
+        (counts,) = parts[5:]
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{where}: expected frame id class height width rle but found {line[:60]!r}.") from error
+    return frame, value, kind, {"size": [height, width], "counts": counts}
+
+
+def _lines(stream: Iterator[str]) -> Iterator[str]:
+    return (line.strip() for line in stream)
 
 
 def _scores(file: Path) -> Callable[[list[str]], float] | None:

@@ -9,8 +9,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keepsight.core import InputError
-from keepsight.formats.exchange import Export, Import, ReadFrame, ReadObject, check_file, in_order, score_of
+from keepsight.formats.exchange import Export, Import, ReadFrame, ReadObject, check_file, score_of
+from keepsight.formats.rows import IntArray, TextRows, frames_of
 
 CSV, PARQUET = "boxes.csv", "boxes.parquet"
 COLUMNS = ("frame", "time_s", "object_id", "label", "x1", "y1", "x2", "y2", "score")
@@ -64,11 +67,14 @@ def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]
 def read_csv(source: Import) -> Iterator[ReadFrame]:
     """Reads a table with at least ``frame``, ``object_id`` and ``x1 y1 x2 y2``, in any order of columns and rows."""
     file = check_file(source.path, CSV)
+
+    def rows_of(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+        reader = csv.DictReader(lines)
+        _ = reader.fieldnames  # reads the heading now
+        return reader
+
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            yield from _read(source, file, csv.DictReader(stream))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not a text file.") from error
+        yield from _read(source, file, TextRows(file, rows_of))
     except csv.Error as error:
         raise InputError(f"{file} is not CSV: {error}.") from error
 
@@ -77,44 +83,66 @@ def read_parquet(source: Import) -> Iterator[ReadFrame]:
     """Reads what :func:`read_csv` reads from a Parquet file."""
     file = check_file(source.path, PARQUET)
     pyarrow, parquet = _pyarrow()
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for batch in parquet.ParquetFile(file).iter_batches(_BATCH_ROWS):
-            yield from batch.to_pylist()
-
     try:
-        yield from _read(source, file, rows())
+        yield from _read(source, file, _ParquetRows(parquet, file))
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{file} is not Parquet: {str(error).rstrip('.')}.") from error
 
 
-def _read(source: Import, file: Path, rows: Iterable[dict[str, Any]]) -> Iterator[ReadFrame]:
-    found: dict[int, dict[int, ReadObject]] = {}
-    times: dict[int, float] = {}
-    for number, row in enumerate(rows, start=1):
-        where = f"{file}, row {number}"
+class _ParquetRows:
+    """The rows of a Parquet file: a batch in memory, or the columns where the rows are not in order."""
+
+    def __init__(self, parquet: Any, file: Path) -> None:
+        self._parquet, self._file = parquet, file
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with self._parquet.ParquetFile(self._file) as opened:
+            for batch in opened.iter_batches(_BATCH_ROWS):
+                yield from batch.to_pylist()
+
+    def at(self, places: IntArray) -> Iterator[dict[str, Any]]:
+        if (places == np.arange(len(places))).all():
+            yield from self
+            return
+        for batch in self._parquet.read_table(self._file).take(places).to_batches(_BATCH_ROWS):
+            yield from batch.to_pylist()
+
+
+def _read(source: Import, file: Path, rows: TextRows[dict[str, Any]] | _ParquetRows) -> Iterator[ReadFrame]:
+    def where(place: int) -> str:
+        return f"{file}, row {place + 1}"
+
+    def frames() -> Iterator[int]:
+        for place, row in enumerate(rows):
+            try:
+                frame, value = int(row["frame"]), int(row["object_id"])
+            except KeyError as error:
+                raise _no_column(file, error) from error
+            except (TypeError, ValueError, OverflowError) as error:
+                raise InputError(f"{where(place)}: {str(error)[:100]}.") from error
+            source.declare(source.object_id(value, where(place)), row.get("label") or None)
+            yield source.frame(frame, where(place))
+
+    def read(place: int, row: dict[str, Any]) -> tuple[ReadObject | None, float | None]:
         try:
-            frame, value = int(row["frame"]), int(row["object_id"])
             x1, y1, x2, y2 = (float(row[name]) for name in ("x1", "y1", "x2", "y2"))
             time_s = float(row["time_s"]) if row.get("time_s") not in (None, "") else None
         except KeyError as error:
-            raise InputError(f"{file} has no column {error}; it needs frame, object_id, x1, y1, x2 and y2.") from error
+            raise _no_column(file, error) from error
         except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"{where}: {str(error)[:100]}.") from error
-        object_id = source.object_id(value, where)
-        source.declare(object_id, row.get("label") or None)
-        if time_s is not None:
-            if not math.isfinite(time_s):
-                raise InputError(f"{where}: time {time_s} must be a finite number of seconds.")
-            times[frame] = time_s
-        score = row.get("score")
-        item = source.from_box(object_id, (x1, y1, x2, y2), where, score_of(None if score == "" else score, where))
-        objects = found.setdefault(source.frame(frame, where), {})
-        if item is not None and object_id in objects:
-            raise InputError(f"{where}: object {object_id} is twice on frame {frame}.")
-        if item is not None:
-            objects[object_id] = item
-    yield from in_order(found, times)
+            raise InputError(f"{where(place)}: {str(error)[:100]}.") from error
+        if time_s is not None and not math.isfinite(time_s):
+            raise InputError(f"{where(place)}: time {time_s} must be a finite number of seconds.")
+        said = row.get("score")
+        score = score_of(None if said == "" else said, where(place))
+        object_id = source.object_id(int(row["object_id"]), where(place))
+        return source.from_box(object_id, (x1, y1, x2, y2), where(place), score), time_s
+
+    yield from frames_of(frames(), rows.at, read, where)
+
+
+def _no_column(file: Path, error: KeyError) -> InputError:
+    return InputError(f"{file} has no column {error}; it needs frame, object_id, x1, y1, x2 and y2.")
 
 
 def _pyarrow() -> tuple[Any, Any]:

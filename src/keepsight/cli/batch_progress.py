@@ -75,6 +75,9 @@ class _JsonLines(Observer):
             workers=[_worker(hand) for hand in hands],
         )
 
+    def remarked(self, line: str) -> None:
+        self._say(event="remark", text=line)
+
     def _say(self, **values: Any) -> None:
         typer.echo(json.dumps(values))
 
@@ -109,6 +112,9 @@ class _Lines(Observer):
         self._next = time.monotonic() + _LINE_S
         typer.echo(f"-- {_whole(hands, tally)}")
 
+    def remarked(self, line: str) -> None:
+        typer.echo(f"-- {line}")
+
 
 class _Bars(Observer):
     """A line about the whole, a bar a stage, and a line a worker."""
@@ -120,6 +126,9 @@ class _Bars(Observer):
     def changed(self, unit: Unit, counts: Counter[tuple[str, str]]) -> None:
         if unit.state == "failed":
             self._console.print(_failure(unit), markup=False, highlight=False)
+
+    def remarked(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False)
 
     def looked(self, hands: Sequence[Hand], tally: Tally) -> None:
         from rich.console import Group

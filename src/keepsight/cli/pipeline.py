@@ -20,6 +20,22 @@ class Log(StrEnum):
 
 
 LogForm = Annotated[Log, typer.Option("--log", help="Lines for people, or JSON lines.")]
+
+
+class Where(StrEnum):
+    LOCAL = "local"
+    RAY = "ray"
+
+
+Executor = Annotated[
+    Where | None, typer.Option("--executor", help="Work on this machine, or on all of a Ray cluster. (default: local)")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDRESS", help="Of the Ray cluster; auto: look for it. (default: begin one here)"
+    ),
+]
 Out = Annotated[Path, typer.Argument(help="Output folder of the batch.")]
 
 
@@ -53,6 +69,8 @@ def run(
     step: Annotated[int | None, typer.Option("--step", metavar="S", help="Take every S-th frame.")] = None,
     overlap: Annotated[int | None, typer.Option("--overlap", metavar="K", help="Frames that clips share.")] = None,
     size: Annotated[int | None, typer.Option("--size", metavar="PX", help="Side of the cut-outs.")] = None,
+    executor: Executor = None,
+    address: Address = None,
     log: LogForm = Log.TEXT,
 ) -> None:
     """Cut every video into clips, find and follow, cut out. Run it again to go on after a stop, or with new videos.
@@ -71,6 +89,8 @@ def run(
         "frame_step": step,
         "clip_overlap": overlap,
         "crop_size": size,
+        "executor": executor.value if executor else None,
+        "ray_address": address,
     }
     if what.is_dir():
         given = {name: value for name, value in changes.items() if value is not None}
@@ -82,20 +102,20 @@ def run(
 
 
 @app.command("resume")
-def resume(out: Out, log: LogForm = Log.TEXT) -> None:
+def resume(out: Out, executor: Executor = None, address: Address = None, log: LogForm = Log.TEXT) -> None:
     """Go on with a batch that was stopped, under its own settings."""
-    _go(out, log)
+    _go(out, log, executor, address)
 
 
 @app.command("retry")
-def retry(out: Out, log: LogForm = Log.TEXT) -> None:
+def retry(out: Out, executor: Executor = None, address: Address = None, log: LogForm = Log.TEXT) -> None:
     """Try again what has failed, and go on."""
     from keepsight.pipeline.batch.conduct import ask_failed_again
 
     count = ask_failed_again(out)
     if log is Log.TEXT:
         typer.echo(f"{count} failed unit{'' if count == 1 else 's'} to try again.")
-    _go(out, log)
+    _go(out, log, executor, address)
 
 
 @app.command("status")
@@ -127,14 +147,14 @@ def report(out: Out) -> None:
     typer.echo(show.shown(out / REPORT_NAME))
 
 
-def _go(out: Path, log: Log) -> None:
+def _go(out: Path, log: Log, executor: Where | None = None, address: str | None = None) -> None:
     from keepsight.cli.batch_progress import telling
     from keepsight.core import Cancelled
     from keepsight.pipeline.batch.conduct import conduct
 
     try:
         with telling(as_json=log is Log.JSON) as observer:
-            outcome = conduct(out, observer)
+            outcome = conduct(out, observer, executor=executor.value if executor else None, ray_address=address)
     except KeyboardInterrupt:
         raise Cancelled(
             f"Stopped; everything that was done is kept. Go on with: keepsight pipeline resume {out}"

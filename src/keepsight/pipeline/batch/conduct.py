@@ -45,7 +45,7 @@ def find_videos(folder: Path) -> dict[str, str]:
             inner = path.relative_to(folder)
             plain = "__".join([*inner.parts[:-1], inner.stem])
             twins = [item for item in path.parent.glob(f"{_escaped(inner.stem)}.*") if item.suffix.lower() in _SUFFIXES]
-            names[plain if len(twins) == 1 else f"{plain}_{path.suffix[1:].lower()}"] = str(path.resolve())
+            names[plain if len(twins) == 1 else f"{plain}_{path.suffix[1:].lower()}"] = str(path.absolute())
     return names
 
 
@@ -63,6 +63,7 @@ def begin_batch(config: BatchConfig) -> None:
         StoreError: another process is at it, or the folder cannot be written.
     """
     config.check()
+    config = config.absolute()
     videos = find_videos(config.input_folder)
     if not videos:
         raise InputError(f"There is no video in {config.input_folder}.")
@@ -110,7 +111,7 @@ def conduct(out: Path, observer: Observer | None = None, **where: str | None) ->
 
     Args:
         observer: is told what happens.
-        where: ``executor`` and ``address``, where others than the batch's settings are wanted.
+        where: ``executor`` and ``ray_address``, where others than the batch's settings are wanted.
 
     Raises:
         InputError: an executor that is not installed, or machines that do not see the folders of the batch.
@@ -144,12 +145,10 @@ def _work(manifest: Manifest, book: _Book, executor: Executor, observer: Observe
         hands = list(executor.hands())
         now_free = {hand.process for hand in hands if hand.unit is None}
         if news or now_free - free:
-            for unit in manifest.units(states):
-                states = unit.changed
-                tally.note(unit)
-                observer.changed(unit, tally.counts)
+            states = _tell(manifest, states, tally, observer)
             for hand in hands:
                 book.give(hand, executor, tally)
+            states = _tell(manifest, states, tally, observer)
             if not any(hand.unit for hand in hands) and manifest.over():
                 return
         free = now_free
@@ -160,7 +159,18 @@ def _work(manifest: Manifest, book: _Book, executor: Executor, observer: Observe
         if time.monotonic() - heard > BEAT_S:
             heard = time.monotonic()
             news |= book.keep(hands)
+            for line in executor.remarks():
+                observer.remarked(line)
             observer.looked(hands, tally)
+
+
+def _tell(manifest: Manifest, states: int, tally: Tally, observer: Observer) -> int:
+    """Tells what has changed after ``states``; returns what to tell from next time."""
+    for unit in manifest.units(states):
+        states = unit.changed
+        tally.note(unit)
+        observer.changed(unit, tally.counts)
+    return states
 
 
 class _Book:

@@ -47,14 +47,16 @@ link_clips: true              # false: every clip counts its objects anew, and t
 link_iou: 0.3                 # least overlap (IoU), above 0, at most 1; more links fewer
 link_gap: 5                   # frames for which it may be unseen at the cut
 
-# Work: one process a device, and processes for decoding and encoding beside them.
+# Work: one process a device, and processes for decoding and encoding beside them; with `executor: ray` on every machine.
+executor: local               # local or ray
+ray_address: null             # of the cluster, `auto` to look for it; default: a Ray of its own on this machine
 devices: [auto]
 cpu_workers: 1
 attempts: 2                   # how often a unit is tried whose process died
 """
 
 #: Settings that may differ between two runs of one batch.
-_FREE = {"devices", "cpu_workers", "attempts"}
+_FREE = {"executor", "ray_address", "devices", "cpu_workers", "attempts"}
 
 
 class BatchConfig(BaseModel):
@@ -84,6 +86,8 @@ class BatchConfig(BaseModel):
     link_clips: bool = True
     link_iou: float = 0.3
     link_gap: int = 5
+    executor: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
     devices: tuple[str, ...] = Field(("auto",), min_length=1)
     cpu_workers: int = Field(1, ge=1, le=64)
     attempts: int = Field(2, ge=1, le=20)
@@ -125,6 +129,20 @@ class BatchConfig(BaseModel):
             )
         if not self.input_folder.is_dir():
             raise InputError(f"There is no folder {self.input_folder} to take videos from.")
+
+    def absolute(self) -> BatchConfig:
+        """The same with paths that mean the same in every folder and, on shared storage, on every machine."""
+        folders = {
+            name: path.expanduser().absolute()
+            for name in ("input_folder", "output_folder", "clip_folder", "crop_folder")
+            if (path := getattr(self, name)) is not None
+        }
+        models = {
+            name: str(path.absolute())
+            for name in ("model", "detector")
+            if (path := Path(getattr(self, name) or "").expanduser()) != Path() and (path / "config.json").is_file()
+        }
+        return self.model_copy(update=folders | models)
 
     def decisive(self) -> dict[str, Any]:
         """The settings that decide the results, as plain values."""

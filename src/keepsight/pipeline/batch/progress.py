@@ -75,3 +75,6 @@ class Observer:
 
     def looked(self, hands: Sequence[Hand], tally: Tally) -> None:
         """A second has passed."""
+
+    def remarked(self, line: str) -> None:
+        """Something about the machines that a person should know."""

@@ -66,6 +66,10 @@ class Executor(Protocol):
         """Gives a unit to a worker that is free."""
         ...
 
+    def remarks(self) -> list[str]:
+        """Lines for people that have come up since the last call: machines that came, went or cannot work."""
+        ...
+
     def wait(self, timeout_s: float) -> list[Ended]:
         """The units that have come back; waits for the first of them, or for the time to pass. Replaces workers that are gone.
 

@@ -61,6 +61,9 @@ class LocalExecutor:
         hand.unit, hand.progress, hand.since = unit, None, time.monotonic()
         worker.say(unit=asdict(unit))
 
+    def remarks(self) -> list[str]:
+        return []
+
     def wait(self, timeout_s: float) -> list[Ended]:
         ended = []
         with contextlib.suppress(queue.Empty):

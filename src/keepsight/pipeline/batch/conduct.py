@@ -125,12 +125,14 @@ def conduct(out: Path, observer: Observer | None = None, **where: str | None) ->
         manifest.take_charge()
         lost = [unit.id for unit in units if unit.state == "done" and not all(map(os.path.exists, unit.outputs))]
         manifest.ask_again(lost)
+        manifest.recover()
         with ExitStack() as stack:
             stack.callback(manifest.leave)
             book = _Book(manifest, config.attempts, out / "logs")
             stack.callback(book.close)
-            executor = stack.enter_context(open_executor(config, out))
-            _work(manifest, book, executor, observer or Observer())
+            if not manifest.over():
+                executor = stack.enter_context(open_executor(config, out))
+                _work(manifest, book, executor, observer or Observer())
     config, units = read_batch(out)
     path = out / REPORT_NAME
     write_batch_report(path, config, units)

@@ -81,6 +81,8 @@ class RayExecutor:
                 raise InputError(f"Ray at address '{address}' cannot be used: {first}") from error
             self._ours = True
         try:
+            for left in self._sign.parent.glob(".seen-*"):
+                left.unlink()
             self._sign.touch()
             self._look_for_machines()
         except BaseException:

@@ -1,0 +1,110 @@
+"""A batch whose processes are killed at random moments ends as one that was left alone; on this machine and on a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from barns import results, settings, write_mover
+
+from keepsight.cli.main import run
+from keepsight.pipeline.batch.conduct import MANIFEST_NAME
+from keepsight.pipeline.batch.manifest import Manifest
+
+DICE = random.Random(time.time_ns())
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("barns")
+    write_mover(folder / "a.mp4", 24)
+    write_mover(folder / "b.mp4", 12, width=160)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calm(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A batch that was left alone."""
+    out = tmp_path_factory.mktemp("calm") / "out"
+    assert run(settings(videos, out)) == 0
+    assert len(results(out)) > 20
+    return out
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[object]:
+    """Two machines, as far as Ray can tell."""
+    pytest.importorskip("ray")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.second = cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+def start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "keepsight.cli.main", *command], stdout=subprocess.DEVNULL)
+
+
+def wait_for(out: Path, ended: int, conductor: subprocess.Popen[bytes]) -> None:
+    """Waits until so many units are done, and then for a moment."""
+    while conductor.poll() is None and (not (out / MANIFEST_NAME).exists() or done(out) < ended):
+        time.sleep(0.05)
+    time.sleep(DICE.uniform(0, 1))
+
+
+def done(out: Path) -> int:
+    with Manifest(out / MANIFEST_NAME) as manifest:
+        return sum(unit.state == "done" for unit in manifest.units())
+
+
+def kill_a_worker(out: Path) -> None:
+    with Manifest(out / MANIFEST_NAME) as manifest:
+        owners = [unit.owner for unit in manifest.units() if unit.state == "running" and unit.owner]
+    for owner in owners[:1]:
+        os.kill(int(owner.rsplit("/", 2)[1]), signal.SIGKILL)
+
+
+def check_equal(out: Path, calm: Path) -> None:
+    assert results(out) == results(calm)
+    with Manifest(out / MANIFEST_NAME) as manifest:
+        assert {(unit.state, unit.completed) for unit in manifest.units()} == {("done", 1)}
+    assert not [path for path in out.rglob("*") if path.name.endswith((".part", ".tmp")) or path.name.startswith(".")]
+
+
+def test_on_one_machine(calm: Path, videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = start(settings(videos, out))
+    wait_for(out, DICE.randint(0, 6), first)
+    first.kill()
+    first.wait(60)
+    second = start(settings(videos, out))
+    wait_for(out, DICE.randint(done(out), 9), second)
+    kill_a_worker(out)
+    assert second.wait(300) == 0
+    check_equal(out, calm)
+
+
+def test_on_a_cluster(calm: Path, videos: Path, tmp_path: Path, cluster: object) -> None:
+    out = tmp_path / "out"
+    command = [*settings(videos, out), "--executor", "ray", "--address", cluster.address]
+    first = start(command)
+    wait_for(out, DICE.randint(1, 6), first)
+    kill_a_worker(out)
+    wait_for(out, DICE.randint(1, 7), first)
+    first.kill()
+    first.wait(60)
+    second = start(command)
+    wait_for(out, DICE.randint(done(out), 9), second)
+    cluster.remove_node(cluster.second, allow_graceful=False)
+    assert second.wait(300) == 0
+    check_equal(out, calm)

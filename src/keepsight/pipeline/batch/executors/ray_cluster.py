@@ -148,8 +148,8 @@ class RayExecutor:
         trouble = None
         if not said.sees:
             trouble = (
-                f"does not see {self._sign.parent}: input and output folders must be on storage that all machines see "
-                "under the same path"
+                f"does not see {self._config.input_folder} and {self._sign.parent}: input and output folders must be on "
+                "storage that all machines see under the same path"
             )
         elif said.keepsight != version("keepsight"):
             trouble = f"has keepsight {said.keepsight}, this machine {version('keepsight')}"

@@ -29,7 +29,7 @@ class Introduction:
         process: as leases name it.
         host: name of its machine.
         keepsight: its version there.
-        sees: whether a file that the conductor has just written is there for it too.
+        sees: whether the input folder, and a file that the conductor has just written beside the outputs, are there for it too.
     """
 
     process: str
@@ -48,14 +48,16 @@ class RayWorker:
     """
 
     def __init__(self, settings: dict[str, Any], device: str, sign: str) -> None:
-        self._worker = Worker(make_config(settings, "the conductor"), device)
-        self._sign = sign
+        config = make_config(settings, "the conductor")
+        self._worker = Worker(config, device)
+        self._to_be_seen = (sign, config.input_folder)
         self._heard = time.monotonic()
         threading.Thread(target=self._end_with_conductor, daemon=True).start()
 
     def introduce(self) -> Introduction:
         """The first call."""
-        return Introduction(this_process(), platform.node(), version("keepsight"), os.path.exists(self._sign))
+        sees = all(map(os.path.exists, self._to_be_seen))
+        return Introduction(this_process(), platform.node(), version("keepsight"), sees)
 
     def do(self, unit: Unit) -> Answer:
         """Does a unit."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import by_code, reads
 
 from keepsight.core import InputError
 from keepsight.memory import (
@@ -54,13 +55,6 @@ def bank(prompts, tracked, anchors=(), absent=()) -> ObjectMemory:
     return made
 
 
-def slots(policy, step, memory) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for read in policy.select_memory(step, memory, 0).spatial:
-        found.setdefault(read.slot_code, []).append(read.record.frame)
-    return found
-
-
 # -- what is read ----------------------------------------------------------------------------------------------------
 # One to four conditioning frames; the last of them may be the step before, which then is a recent frame.
 READ = [
@@ -89,14 +83,14 @@ def test_what_is_read(frame, anchors, expected, reverse):
         return last - moment if reverse else moment
 
     memory = bank([at(0)], map(at, range(1, frame)), map(at, anchors))
-    found = slots(make(), Step(at(frame), reverse, COUNT), memory)
+    found = by_code(make(), Step(at(frame), reverse, COUNT), memory)
     assert found == {code: [at(moment) for moment in moments] for code, moments in expected.items()}
 
 
 @pytest.mark.parametrize("conditioning", [1, 2, 3, 4, 5])
 def test_codes_by_the_number_of_anchors(conditioning):
     memory = bank([0], range(1, 60), [20 + 6 * i for i in range(conditioning - 1)])
-    found = slots(make(), Step(60, False, COUNT), memory)
+    found = by_code(make(), Step(60, False, COUNT), memory)
     taken = min(conditioning, 4)
     assert len(found.pop(CODE)) == taken
     assert sorted(found) == list(range(7 - taken))
@@ -117,7 +111,7 @@ def test_frames_without_the_object_are_not_read(frame, absent, expected):
     """Empty slots take the oldest codes: the newest that is read is 0 however far back it lies."""
     memory = bank([0], range(1, frame), absent=absent)
     recent = {code: [moment] for code, moment in enumerate(expected)}
-    assert slots(make(), Step(frame, False, COUNT), memory) == {CODE: [0], **recent}
+    assert by_code(make(), Step(frame, False, COUNT), memory) == {CODE: [0], **recent}
 
 
 def test_the_first_prompt_is_always_read_and_prompts_go_before_anchors():
@@ -134,17 +128,22 @@ def test_the_first_prompt_is_always_read_and_prompts_go_before_anchors():
 
 def test_anchors_ahead_and_of_an_earlier_epoch_are_not_read():
     memory = bank([50], range(51, 100), anchors=[70, 90])
-    assert slots(make(), Step(80, False, COUNT), memory)[CODE] == [50, 70]
-    assert slots(make(), Step(80, True, COUNT), memory)[CODE] == [50, 90]
+    assert by_code(make(), Step(80, False, COUNT), memory)[CODE] == [50, 70]
+    assert by_code(make(), Step(80, True, COUNT), memory)[CODE] == [50, 90]
     policy = make()
     policy.reset(memory.at(50))
-    assert slots(policy, Step(80, False, COUNT), memory)[CODE] == [50]
+    assert by_code(policy, Step(80, False, COUNT), memory)[CODE] == [50]
 
 
 def test_a_smaller_models_limits():
     memory = bank([0], range(1, 40), anchors=[12, 20, 26])
-    assert slots(make(BUILTIN), Step(40, False, COUNT), memory) == {3: [0, 26], 0: [39], 1: [35]}
-    assert slots(make(BUILTIN), Step(40, False, COUNT), bank([0], range(1, 40))) == {3: [0], 0: [39], 1: [35], 2: [30]}
+    assert by_code(make(BUILTIN), Step(40, False, COUNT), memory) == {3: [0, 26], 0: [39], 1: [35]}
+    assert by_code(make(BUILTIN), Step(40, False, COUNT), bank([0], range(1, 40))) == {
+        3: [0],
+        0: [39],
+        1: [35],
+        2: [30],
+    }
     assert make(BUILTIN).select_memory(Step(40, False, COUNT), memory, 0).pointers == ()
     # One slot is left to the recent frames in any case.
     assert make(MemoryLimits(3, 0), max_conditioning=9).max_conditioning == 2
@@ -156,7 +155,7 @@ def test_a_smaller_models_limits():
 def test_the_grid_of_a_run_with_a_stride_counts_steps(stride, start):
     tracked = range(start + stride, start + 60 * stride, stride)
     step = Step(start + 60 * stride, False, 1000, stride)
-    read = [frames[0] for code, frames in sorted(slots(make(), step, bank([start], tracked)).items()) if code != CODE]
+    read = [frames[0] for code, frames in sorted(by_code(make(), step, bank([start], tracked)).items()) if code != CODE]
     assert read[0] == step.back(1)
     assert len(read) == 6
     assert 1 <= (read[0] - read[1]) / stride <= 5
@@ -187,14 +186,14 @@ def test_an_anchor_that_was_not_selected_is_an_ordinary_frame():
 @pytest.mark.parametrize("limits", [LIMITS, BUILTIN])
 def test_one_and_two_frames(limits):
     policy, memory = make(limits), bank([0], [])
-    assert slots(policy, Step(1, False, 2), memory) == {limits.slots - 1: [0]}
-    assert slots(policy, Step(0, False, 1), memory) == {limits.slots - 1: [0]}
+    assert by_code(policy, Step(1, False, 2), memory) == {limits.slots - 1: [0]}
+    assert by_code(policy, Step(0, False, 1), memory) == {limits.slots - 1: [0]}
 
 
 def test_nothing_prompted_yet():
     """Before the first prompt nothing is read (an object may be followed there from the future prompt alone)."""
-    assert slots(make(), Step(3, False, COUNT), ObjectMemory()) == {}
-    assert slots(make(), Step(3, False, COUNT), bank([9], [])) == {CODE: [9]}
+    assert by_code(make(), Step(3, False, COUNT), ObjectMemory()) == {}
+    assert by_code(make(), Step(3, False, COUNT), bank([9], [])) == {CODE: [9]}
 
 
 @settings(deadline=None, max_examples=40)
@@ -401,13 +400,13 @@ def test_a_correction_ends_the_anchors_and_the_history():
     corrected = record(11, Role.PROMPT)
     memory.add_conditioning(corrected)
     policy.reset(corrected)
-    assert slots(policy, Step(12, False, COUNT), memory)[CODE] == [0]
+    assert by_code(policy, Step(12, False, COUNT), memory)[CODE] == [0]
     track(policy, memory, 11)
     assert memory.at(2).role is memory.at(8).role is Role.TRACK
     assert list(memory.conditioning) == [0, 11]
     # New anchors come as behind any prompt, and are read.
     assert [track(policy, memory, frame) for frame in (12, 13)] == [Role.TRACK, Role.ANCHOR]
-    assert slots(policy, Step(15, False, COUNT), memory)[CODE] == [0, 13, 11]
+    assert by_code(policy, Step(15, False, COUNT), memory)[CODE] == [0, 13, 11]
 
 
 def test_following_again_meets_no_old_anchor():
@@ -419,7 +418,7 @@ def test_following_again_meets_no_old_anchor():
     assert [frame for frame, item in memory.conditioning.items() if item.role is Role.ANCHOR] == [22, 28, 34]
     track(policy, memory, 20, reverse=True)
     track(policy, memory, 19, reverse=True)
-    assert slots(policy, Step(18, True, COUNT), memory)[CODE] == [20, 22, 28, 34]
+    assert by_code(policy, Step(18, True, COUNT), memory)[CODE] == [20, 22, 28, 34]
 
 
 def test_another_run_has_its_own_sizes_and_spacing():
@@ -468,15 +467,6 @@ def test_the_state_is_small():
 
 
 # -- forgetting ------------------------------------------------------------------------------------------------------
-def reads(policy, step, memory):
-    selection = policy.select_memory(step, memory, 0)
-    assert all(read.record.memory is not None for read in selection.spatial)
-    return (
-        [(read.record.frame, read.slot_code) for read in selection.spatial],
-        [(read.record.frame, read.position) for read in selection.pointers],
-    )
-
-
 @settings(deadline=None, max_examples=80)
 @given(
     prompts=st.lists(st.integers(0, 120), min_size=1, max_size=3, unique=True),

@@ -9,6 +9,7 @@ import pytest
 from films import FRAME, HEIGHT, Film, rectangle
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import forward, pointers, slots
 
 from keepsight.core import InputError, box_iou
 from keepsight.memory import Candidates, FrameRecord, MemoryLimits, ObjectMemory, ReferenceRules, Role, SAM2Policy, Step
@@ -43,18 +44,6 @@ def bank(ious, conditioning=(0,)) -> ObjectMemory:
 
 def made(limits=LIMITS, **options) -> MoSAMPolicy:
     return MoSAMPolicy(limits, settings=MoSAM(**options))
-
-
-def forward(frame, count=100, **fields) -> Step:
-    return Step(frame, False, count, **fields)
-
-
-def slots(policy, step, memory):
-    return [(read.slot_code, read.record.frame) for read in policy.select_memory(step, memory, 0).spatial]
-
-
-def pointers(policy, step, memory):
-    return [(read.position, read.record.frame) for read in policy.select_memory(step, memory, 0).pointers]
 
 
 def proposed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from reading import by_code, reads
 
 from keepsight.core import InputError
 from keepsight.memory import (
@@ -36,14 +37,6 @@ def bank(conditioning, tracked) -> ObjectMemory:
         if frame not in made.conditioning:
             made.add_tracked(frame, [record(frame)])
     return made
-
-
-def slots(policy: SAM2Policy, step: Step, memory: ObjectMemory) -> dict[int, list[int]]:
-    """Frames read by slot code."""
-    found: dict[int, list[int]] = {}
-    for read in policy.select_memory(step, memory, 0).spatial:
-        found.setdefault(read.slot_code, []).append(read.record.frame)
-    return found
 
 
 # Code 0 is the newest recent slot, 5 the oldest; conditioning frames 0 and 4 (never among the recent ones while selected).
@@ -79,7 +72,7 @@ def test_slot_table(stride, table):
     policy = SAM2Policy(LIMITS, settings=SAM2(stride=stride))
     for frame, expected in table.items():
         memory = bank([0, 4], range(frame))
-        assert slots(policy, Step(frame, False, 100), memory) == expected, frame
+        assert by_code(policy, Step(frame, False, 100), memory) == expected, frame
 
 
 @pytest.mark.parametrize(("stride", "table"), [(1, FORWARD), (5, FORWARD_BY_5)])
@@ -89,12 +82,12 @@ def test_slot_table_in_reverse_is_its_mirror(stride, table):
     for frame, expected in table.items():
         memory = bank([last, last - 4], range(last - frame + 1, last))
         mirrored = {code: [last - f for f in frames] for code, frames in expected.items()}
-        assert slots(policy, Step(last - frame, True, last + 1), memory) == mirrored, frame
+        assert by_code(policy, Step(last - frame, True, last + 1), memory) == mirrored, frame
 
 
 def test_a_far_grid_of_five():
     memory = bank([0], range(1, 41))
-    assert slots(SAM2Policy(LIMITS, settings=SAM2(stride=5)), Step(41, False, 100), memory) == {
+    assert by_code(SAM2Policy(LIMITS, settings=SAM2(stride=5)), Step(41, False, 100), memory) == {
         CODE: [0],
         0: [40],
         1: [35],
@@ -107,14 +100,14 @@ def test_a_far_grid_of_five():
 
 def test_empty_slots_keep_their_code():
     memory = bank([0], [10, 12, 15])
-    assert slots(SAM2Policy(LIMITS), Step(16, False, 100), memory) == {CODE: [0], 0: [15], 3: [12], 5: [10]}
+    assert by_code(SAM2Policy(LIMITS), Step(16, False, 100), memory) == {CODE: [0], 0: [15], 3: [12], 5: [10]}
 
 
 def test_a_run_with_a_stride_counts_in_steps():
     memory = bank([0], range(3, 60, 3))
     step = Step(60, False, 200, stride=3)
     policy = SAM2Policy(LIMITS)
-    assert slots(policy, step, memory) == {CODE: [0], **{k: [57 - 3 * k] for k in range(6)}}
+    assert by_code(policy, step, memory) == {CODE: [0], **{k: [57 - 3 * k] for k in range(6)}}
     pointers = {read.record.frame: read.position for read in policy.select_memory(step, memory, 0).pointers}
     assert pointers == {0: 20, **{60 - 3 * d: d for d in range(1, 16)}}
 
@@ -123,9 +116,9 @@ def test_unselected_conditioning_frames_fill_recent_slots():
     policy = SAM2Policy(LIMITS, settings=SAM2(max_conditioning=2))
     memory = bank([0, 7, 9], range(1, 10))
     step = Step(10, False, 100)
-    assert slots(policy, step, memory) == {CODE: [9, 7], 1: [8], 3: [6], 4: [5], 5: [4]}
+    assert by_code(policy, step, memory) == {CODE: [9, 7], 1: [8], 3: [6], 4: [5], 5: [4]}
     memory = bank([5, 8, 9, 12], range(13))
-    assert slots(policy, step, memory) == {CODE: [9, 12], 1: [8], 2: [7], 3: [6], 4: [5], 5: [4]}
+    assert by_code(policy, step, memory) == {CODE: [9, 12], 1: [8], 2: [7], 3: [6], 4: [5], 5: [4]}
 
 
 # -- conditioning frames ---------------------------------------------------------------------------------------------
@@ -213,15 +206,6 @@ def test_a_backbone_without_pointers_reads_none():
 
 
 # -- forgetting ------------------------------------------------------------------------------------------------------
-def _reads(policy, step, memory):
-    selection = policy.select_memory(step, memory, 0)
-    assert all(read.record.memory is not None for read in selection.spatial)
-    return (
-        [(read.record.frame, read.slot_code) for read in selection.spatial],
-        [(read.record.frame, read.position) for read in selection.pointers],
-    )
-
-
 @settings(deadline=None, max_examples=60)
 @given(
     prompts=st.lists(st.integers(0, 120), min_size=1, max_size=3, unique=True),
@@ -241,7 +225,7 @@ def test_eviction_takes_nothing_that_is_read_again(prompts, length, memory_strid
 
     def visit(frame, reverse):
         step = Step(frame, reverse, count, run_stride)
-        assert _reads(policy, step, lean) == _reads(policy, step, kept), (frame, reverse)
+        assert reads(policy, step, lean) == reads(policy, step, kept), (frame, reverse)
         for memory in (kept, lean):
             if frame not in memory.conditioning:
                 memory.add_tracked(frame, [record(frame)])

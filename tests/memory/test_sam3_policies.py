@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import forward, pointers, slots
 
 from keepsight.core import InputError
 from keepsight.memory import FrameRecord, MemoryLimits, ObjectMemory, ReferenceRules, Role, Step
@@ -32,18 +33,6 @@ def bank(scores, conditioning=(0,)) -> ObjectMemory:
         if frame not in made.conditioning:
             made.add_tracked(frame, [record(frame, score)])
     return made
-
-
-def forward(frame, count=100, **fields) -> Step:
-    return Step(frame, False, count, **fields)
-
-
-def slots(policy, step, memory):
-    return [(read.slot_code, read.record.frame) for read in policy.select_memory(step, memory, 0).spatial]
-
-
-def pointers(policy, step, memory):
-    return [(read.position, read.record.frame) for read in policy.select_memory(step, memory, 0).pointers]
 
 
 # -- scores --------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import by_code, reads
 
 from keepsight.core import InputError, Region, box_iou
 from keepsight.memory import (
@@ -392,13 +393,6 @@ def bank(conditioning, tracked, **records) -> ObjectMemory:
     return made
 
 
-def slots(policy, step, memory) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for read in policy.select_memory(step, memory, 0).spatial:
-        found.setdefault(read.slot_code, []).append(read.record.frame)
-    return found
-
-
 def commit(policy, step, memory, item) -> None:
     policy.commit(step, memory, [item])
 
@@ -432,32 +426,32 @@ def test_slots_are_ranks_of_the_frames_that_pass():
     bad = {f"f{frame}": record(frame, iou=0.4) for frame in (3, 5, 6, 8, 12)}
     memory = bank([0], range(2, 20), **bad)
     expected = {CODE: [0], 0: [19], 1: [18], 2: [17], 3: [16], 4: [15], 5: [14]}
-    assert slots(make(), Step(20, False, COUNT), memory) == expected
+    assert by_code(make(), Step(20, False, COUNT), memory) == expected
     expected = {CODE: [0], 0: [11], 1: [10], 2: [9], 3: [7], 4: [4], 5: [2]}
-    assert slots(make(), Step(12, False, COUNT), memory) == expected
+    assert by_code(make(), Step(12, False, COUNT), memory) == expected
 
 
 def test_the_last_frame_is_read_in_any_case():
     memory = bank([0], range(2, 20), f19=record(19, presence=-3.0))
-    assert slots(make(), Step(20, False, COUNT), memory) == {CODE: [0], 0: [19], **{k: [19 - k] for k in range(1, 6)}}
+    assert by_code(make(), Step(20, False, COUNT), memory) == {CODE: [0], 0: [19], **{k: [19 - k] for k in range(1, 6)}}
 
 
 def test_one_frame_from_the_distant_past():
     bad = {f"f{frame}": record(frame, presence=-3.0) for frame in range(3, 90)}
     memory = bank([0], range(2, 90), **bad)
-    assert slots(make(), Step(90, False, COUNT), memory) == {CODE: [0], 0: [89], 1: [2]}
+    assert by_code(make(), Step(90, False, COUNT), memory) == {CODE: [0], 0: [89], 1: [2]}
 
 
 def test_nothing_that_passes():
     bad = {f"f{frame}": record(frame, iou=0.1) for frame in range(1, 9)}
-    assert slots(make(), Step(9, False, COUNT), bank([0], range(1, 9), **bad)) == {CODE: [0], 0: [8]}
+    assert by_code(make(), Step(9, False, COUNT), bank([0], range(1, 9), **bad)) == {CODE: [0], 0: [8]}
 
 
 @pytest.mark.parametrize("limits", [LIMITS, BUILTIN])
 def test_one_and_two_frames(limits):
     policy, memory = make(limits), bank([0], [])
-    assert slots(policy, Step(0, False, 1), memory) == {limits.slots - 1: [0]}
-    assert slots(policy, Step(1, False, 2), memory) == {limits.slots - 1: [0]}
+    assert by_code(policy, Step(0, False, 1), memory) == {limits.slots - 1: [0]}
+    assert by_code(policy, Step(1, False, 2), memory) == {limits.slots - 1: [0]}
     assert [read.position for read in policy.select_memory(Step(1, False, 2), memory, 0).pointers] == (
         [1] if limits.pointers else []
     )
@@ -478,7 +472,7 @@ def test_the_frames_behind_a_prompt_are_left_out(first, eligible, reverse):
         commit(policy, step, memory, record(at(moment)))
     assert [f for f in range(1, 5) if policy.remembers(memory.at(at(f)))] == eligible
     # Frame 1 is still the last frame for frame 2.
-    assert slots(policy, Step(at(2), reverse, COUNT), memory)[0] == [at(1)]
+    assert by_code(policy, Step(at(2), reverse, COUNT), memory)[0] == [at(1)]
 
 
 def test_a_mark_survives_a_checkpoint():
@@ -490,16 +484,16 @@ def test_a_mark_survives_a_checkpoint():
 def test_an_empty_slot_keeps_its_code():
     """After a correction the newest slot is spent on the corrected frame, which is read as a conditioning one."""
     memory = bank([0, 9], range(2, 9))
-    assert slots(make(), Step(10, False, COUNT), memory) == {CODE: [0, 9], **{k: [9 - k] for k in range(1, 6)}}
+    assert by_code(make(), Step(10, False, COUNT), memory) == {CODE: [0, 9], **{k: [9 - k] for k in range(1, 6)}}
     # So it is where the frame before was never tracked.
     memory = bank([0], range(2, 9))
-    assert slots(make(), Step(10, False, COUNT), memory) == {CODE: [0], **{k: [9 - k] for k in range(1, 6)}}
+    assert by_code(make(), Step(10, False, COUNT), memory) == {CODE: [0], **{k: [9 - k] for k in range(1, 6)}}
 
 
 def test_prompts_beyond_the_limit_are_ordinary_frames():
     policy = make(MemoryLimits(7, 16, max_conditioning=1))
     memory = bank([0, 4, 9], range(2, 12), f7=record(7, iou=0.2))
-    assert slots(policy, Step(12, False, COUNT), memory) == {
+    assert by_code(policy, Step(12, False, COUNT), memory) == {
         CODE: [9],
         0: [11],
         1: [10],
@@ -542,15 +536,6 @@ def test_without_weights_and_thresholds_it_is_sam2(frame, limits, stride, revers
 
 
 # -- forgetting ------------------------------------------------------------------------------------------------------
-def reads(policy, step, memory):
-    selection = policy.select_memory(step, memory, 0)
-    assert all(read.record.memory is not None for read in selection.spatial)
-    return (
-        [(read.record.frame, read.slot_code) for read in selection.spatial],
-        [(read.record.frame, read.position) for read in selection.pointers],
-    )
-
-
 @settings(deadline=None, max_examples=80)
 @given(
     prompts=st.lists(st.integers(0, 120), min_size=1, max_size=3, unique=True),

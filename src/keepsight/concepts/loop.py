@@ -26,9 +26,9 @@ from keepsight.concepts.settings import ConceptRules
 from keepsight.core import Region
 from keepsight.memory import FrameRecord, Role, Step
 from keepsight.tracking import Sight
-from keepsight.tracking.engine import Chosen
 from keepsight.tracking.track import Track
 from keepsight.tracking.tracks import CONFIRMED, TrackSet
+from keepsight.tracking.units import Chosen
 
 MOST_ANCHORS = 4
 """Conditioning frames that an object gets by being detected, at most; the oldest goes first (SAM 3 reads four)."""

@@ -10,11 +10,26 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
+
+from keepsight.core import Region
+from keepsight.memory import FrameRecord, Step
+from keepsight.tracking.sight import Sight
+from keepsight.tracking.track import Track
 
 BINS = (8, 8, 8)
 """Lightness, green to red, blue to yellow."""
 
 _SIDE = 64
+
+COLOURS_EVERY = 4
+"""Steps between two looks at an object's colours."""
+
+COLOURS_RATE = 0.2
+"""Weight of a new look."""
+
+SURE_IOU, SURE_PRESENCE = 0.6, 2.0
+"""IoU estimate and presence logit from which a frame teaches what an object looks like."""
 
 
 def colours_of(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float32] | None:
@@ -56,3 +71,38 @@ def _blur(counts: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
         return np.take(padded, range(start, start + size), axis)
 
     return 0.25 * part(0) + 0.5 * part(1) + 0.25 * part(2)
+
+
+# -- of the objects that are followed ------------------------------------------------------------------------------------
+def colours_in(logits: Tensor, region: Region, sight: Sight) -> NDArray[np.float32] | None:
+    """:func:`colours_of` a mask, logits ``(h, w)`` over a region of the frame."""
+    return colours_of(sight.pixels(region), (logits > 0).cpu().numpy())
+
+
+def resemblance(track: Track, logits: Tensor, region: Region, sight: Sight) -> float:
+    """How much a mask looks like the object, in [0, 1]; 1 when that is not known, 0 for a mask too small to tell."""
+    if track.colours is None:
+        return 1.0
+    seen = colours_in(logits, region, sight)
+    return 0.0 if seen is None else likeness(track.colours, seen)
+
+
+def learn_colours(track: Track, record: FrameRecord, sight: Sight) -> None:
+    """Takes an object's colours from a frame on which somebody said where it is."""
+    if record.logits is None:
+        return
+    seen = colours_in(record.logits, record.region or sight.whole, sight)
+    if seen is not None:
+        track.colours = seen
+
+
+def refresh_colours(track: Track, record: FrameRecord, step: Step, sight: Sight) -> None:
+    """Keeps an object's colours up to date, now and then, from frames on which it is certain."""
+    # Counted in steps: a run need not begin on a multiple of its stride.
+    due = step.frame // step.stride % COLOURS_EVERY == 0
+    sure = record.lost == 0 and record.iou >= SURE_IOU and record.object_score >= SURE_PRESENCE
+    if record.logits is None or not (due and sure):
+        return
+    seen = colours_in(record.logits, record.region or sight.whole, sight)
+    if seen is not None:
+        track.colours = seen if track.colours is None else track.colours + COLOURS_RATE * (seen - track.colours)

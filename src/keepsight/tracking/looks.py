@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from keepsight.core import Box, Region
 from keepsight.memory import FrameRecord, Step
-from keepsight.tracking.appearance import colours_of
 from keepsight.tracking.masks import drop_strays, measure
-from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import Track
 from keepsight.tracking.zoom import Zoom
 
@@ -97,10 +93,6 @@ def measure_records(
             record.box, record.extent, record.lost = last.box, last.extent, last.lost + 1
         else:
             record.lost = 1
-
-
-def colours_in(logits: Tensor, region: Region, sight: Sight) -> NDArray[np.float32] | None:
-    return colours_of(sight.pixels(region), (logits > 0).cpu().numpy())
 
 
 def hull(boxes: Sequence[Box], points: Sequence[tuple[float, float]]) -> Box:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keepsight.core import Box, Mask
-from keepsight.memory import FrameRecord, ObjectMemory, Policy
+from keepsight.memory import FrameRecord, ObjectMemory, Policy, Selection, Step
+
+PointsAndLabels: TypeAlias = tuple[list[tuple[float, float]], list[int]]
+"""``(x, y)`` in px of the frame, and what each says: 1 on the object, 0 not on it, 2 and 3 corners of its box."""
 
 
 @dataclass
@@ -20,7 +24,7 @@ class FramePrompt:
     box: Box | None = None
     mask: Mask | None = None
 
-    def as_points(self) -> tuple[list[tuple[float, float]], list[int]]:
+    def as_points(self) -> PointsAndLabels:
         """Points and labels for the decoder; a box becomes its corners (labels 2, 3), placed first."""
         if self.box is None:
             return self.points, self.labels
@@ -115,3 +119,7 @@ class Track:
     def group(self) -> tuple[type[Policy], int | None]:
         """Objects whose frames are scored together, where the policy does so."""
         return type(self.policy), self.found
+
+    def selection(self, step: Step, hypothesis: int) -> Selection:
+        """What the policy has a hypothesis read on a frame."""
+        return self.policy.modulate(step, self.policy.select_memory(step, self.bank, hypothesis))

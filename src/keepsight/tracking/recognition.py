@@ -1,0 +1,75 @@
+"""Whether what was found is the object: seen a second time from a better place, and checked by size and colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from keepsight.core import Region
+from keepsight.tracking.appearance import resemblance
+from keepsight.tracking.looks import alike
+from keepsight.tracking.sight import Sight
+from keepsight.tracking.units import Unit, best_boxes
+from keepsight.tracking.zoom import Zoom
+
+DISMISSED_SCORE = -2.0
+"""Presence logit of something that was found in place of a lost object and is not it."""
+
+
+def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> list[Unit]:
+    """Moves the region of objects that were not seen well in the first one; gives the units to decode again.
+
+    A lost object that seems to be found is confirmed from near before anybody is told; a mask that runs into the
+    border of its region is seen whole. All hypotheses of an object look at the same region.
+    """
+    regions: dict[int, Region] = {}
+    for unit, box in zip(units, best_boxes(units, size), strict=True):
+        if id(unit.track) in regions or box is None:
+            continue
+        if unit.last is not None and unit.last.lost:
+            better: Region | None = zoom.close_up(box, size)
+            if better is not None and alike(better, unit.region):
+                better = None
+        else:
+            better = zoom.recentre(box, unit.last.extent if unit.last else 0.0, unit.region, size)
+        if better is not None and better != unit.region:
+            regions[id(unit.track)] = better
+    again = [unit for unit in units if id(unit.track) in regions]
+    for unit in again:
+        unit.region = regions[id(unit.track)]
+    return again
+
+
+def dismiss(units: Sequence[Unit], sight: Sight, zoom: Zoom, absent: Tensor | None) -> None:
+    """Takes back what is not the object, by its size and colours.
+
+    A lost object that seems to be found is checked always; one that is being followed only when next to nothing is
+    left of it, for that is how a mask stays behind on something else when its object leaves.
+
+    Args:
+        absent: pointer ``(1, C)`` of an object that is not there, where the model has one.
+    """
+    for unit, box in zip(units, best_boxes(units, sight.size), strict=True):
+        if box is None or unit.last is None or not unit.last.extent:
+            continue
+        offer = unit.offer
+        if unit.last.lost:
+            fits = zoom.plausible(box, unit.last.extent, float(offer.ious.max()))
+            keep = fits and _likeness(unit, sight) >= zoom.found_likeness
+        elif zoom.remnant(box, unit.last.extent):
+            keep = _likeness(unit, sight) >= zoom.kept_likeness
+        else:
+            keep = True
+        if not keep:
+            pointers = offer.pointers
+            if pointers is not None and absent is not None:
+                pointers = absent.expand_as(pointers)
+            score = min(offer.object_score, DISMISSED_SCORE)
+            unit.offer = replace(offer, masks=offer.masks.emptied(), object_score=score, pointers=pointers)
+
+
+def _likeness(unit: Unit, sight: Sight) -> float:
+    """How much the best candidate looks like the object, by colours; 1 when that is not known."""
+    return resemblance(unit.track, unit.offer.masks[unit.offer.best], unit.region, sight)

@@ -48,7 +48,7 @@ def test_a_close_up_lies_in_the_frame_and_holds_its_object(drawn):
 
 
 @settings(deadline=None)
-@given(boxes(), st.integers(1, 200))
+@given(boxes(), st.integers(1, 10**7))
 def test_a_lost_object_is_searched_inside_the_frame(drawn, lost):
     box, size = drawn
     extent = max(box[2] - box[0], box[3] - box[1])

@@ -126,7 +126,8 @@ class Zoom:
         whole = Region.whole(*size)
         if lost == 1:
             return before
-        grown = self._square(box, self.context * extent * 1.5 ** (lost - 1), size)
+        # Bounded, for an object may stay away for hours: this much is beyond any frame.
+        grown = self._square(box, self.context * extent * 1.5 ** min(lost - 1, 64), size)
         if grown != whole:
             return grown
         tiles = self.tiles(extent, size)

@@ -12,7 +12,8 @@ import torch
 from keepsight.core import Box, Frame, FrameResult, Mask, Prompt, TrackedObject
 from keepsight.memory import FrameRecord, PolicyFactory, Role, SAM2LongPolicy, Step
 from keepsight.models.backbone import Backbone
-from keepsight.tracking.looks import colours_in, last_record, measure_records
+from keepsight.tracking.appearance import learn_colours
+from keepsight.tracking.looks import last_record, measure_records
 from keepsight.tracking.masks import mask_to_model
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.session import Session
@@ -119,9 +120,8 @@ class LiveSession(Session):
                 track.bank.add_conditioning(record)
                 track.pending[frame] = record
                 self._note(item, frame)
-                if self.options.closely is not None and item.present and record.logits is not None:
-                    seen = colours_in(record.logits, record.region or sight.whole, sight)
-                    track.colours = track.colours if seen is None else seen
+                if self.options.closely is not None and item.present:
+                    learn_colours(track, record, sight)
             self._set.engine.write_pending(tracks, frame, sight)
             for track, record, item in zip(tracks, records, objects.values(), strict=True):
                 if anchor or self._pathways:
@@ -147,7 +147,7 @@ class LiveSession(Session):
         for start in range(0, len(regions), self.options.units_per_decode):
             rows = slice(start, start + self.options.units_per_decode)
             batch = torch.cat(pixels[rows]).to(self.backbone.device)
-            records += self._set.engine._records_of_masks(batch, regions[rows], step, sight)
+            records += self._set.engine.records_of_masks(batch, regions[rows], step, sight)
         measure_records(records, sight.size, [last_record(track, step) for track in tracks])
         for record, item in zip(records, items, strict=True):
             box = item.mask.box

@@ -79,6 +79,17 @@ class Engine:
         return self._prompting.adopt(tracks, step, sight, logits, regions)
 
     @_at_work
+    def records_of_masks(
+        self, pixels: Tensor, regions: Sequence[Region], step: Step, sight: Sight
+    ) -> list[FrameRecord]:
+        """Records of masks that are given, in nobody's bank yet, their spatial memories still pending.
+
+        Args:
+            pixels: ``(B, 1, image_size, image_size)`` in [0, 1] over ``regions``.
+        """
+        return self._prompting.records_of_masks(pixels, regions, step, sight)
+
+    @_at_work
     def write_pending(self, tracks: Iterable[Track], frame: int, sight: Sight) -> None:
         """Writes the spatial memories of everything that was prompted on a frame."""
         self._calls.write_pending(tracks, frame, sight)

@@ -67,7 +67,7 @@ class Prompting:
         if self._zoom is not None and box is not None:
             region = self._zoom.close_up(box, sight.size)
         pixels = mask_to_model(mask, self._backbone.info.image_size, region).to(self._backbone.device)
-        record = self._records_of_masks(pixels, [region], step, sight)[0]
+        record = self.records_of_masks(pixels, [region], step, sight)[0]
         measure_records([record], sight.size, [None])
         record.box = box
         record.extent = 0.0 if box is None else max(box[2] - box[0], box[3] - box[1])
@@ -168,7 +168,7 @@ class Prompting:
         for start in range(0, len(tracks), at_once):
             rows = slice(start, start + at_once)
             pixels, views = self._found_pixels(logits[rows], regions[rows], sight)
-            records += self._records_of_masks(pixels, views, step, sight)
+            records += self.records_of_masks(pixels, views, step, sight)
         measure_records(records, sight.size, [None] * len(records))
         for track, record in zip(tracks, records, strict=True):
             track.bank.discard(step.frame)
@@ -205,7 +205,7 @@ class Prompting:
         return ((fine > 0) | ((best <= 0) & (fine == best))).to(self._backbone.dtype), views
 
     # -- masks that are given, not predicted -------------------------------------------------------------------------
-    def _records_of_masks(
+    def records_of_masks(
         self, pixels: Tensor, regions: Sequence[Region], step: Step, sight: Sight
     ) -> list[FrameRecord]:
         """Records of given masks.

@@ -7,12 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from small_desks import BLUE, FRAMES, HEIGHT, RED, WIDTH, clip, counts, square, stored, track, wait, workshop
 
 from keepsight.annotation import Conflict, Desk, Said, TrackRequest
-from keepsight.concepts import Detections, choosing
-from keepsight.core import InputError, KeepsightError, Mask
+from keepsight.core import KeepsightError, Mask
 from keepsight.store import ChangeId, DeleteRange, Merge, Relabel, Split, Swap
 
 
@@ -173,37 +171,6 @@ def test_a_restart_in_the_middle_goes_on_from_what_is_stored(desk, shop, reopene
     assert (done.state, done.done) == ("finished", 15)
     assert again.units_decoded == 15 - units
     assert again.settings.model == desk.settings.model
-
-
-def test_words_on_a_frame_become_objects_that_can_be_tracked(desk, monkeypatch):
-    class Scripted:
-        name, understands_words, frames_per_call = "scripted", True, 1
-
-        def detect(self, sights, concepts):
-            places = {"cow": [(3, 3), (3, 4)], "rock": [(9, 14)]}
-            rows = [
-                (concept.number, score, place)
-                for concept in concepts
-                for place, score in zip(places.get(concept.text, []), (0.9, 0.8), strict=False)
-            ]
-            masks = torch.full((len(rows), 18, 24), -4.0)
-            for mask, (_, _, (top, left)) in zip(masks, rows, strict=True):
-                mask[top : top + 6, left : left + 7] = 4.0
-            boxes = [(0.0, 0.0, float(WIDTH), float(HEIGHT))] * len(rows)
-            return [Detections.of([row[0] for row in rows], [row[1] for row in rows], boxes, masks)]
-
-    monkeypatch.setattr(choosing, "choose", lambda *_: "scripted")
-    monkeypatch.setattr(choosing, "pick", lambda *_, **__: Scripted())
-    found = desk.find(8, "cow, rock; dodo").result()
-    assert [(item.label, mask.source) for item, mask in found.objects] == [("cow", "detected"), ("rock", "detected")]
-    assert desk.find(8, "cow").result().objects == ()
-    assert desk.view().result().undo == "find 'cow, rock, dodo' on frame 8"
-    assert track(desk, 8, "forward").objects == (1, 2)
-    assert list(stored(desk, 2)) == list(range(8, FRAMES))
-    desk.undo().result()
-    assert desk.view().result().objects == ()
-    with pytest.raises(InputError):
-        desk.find(8, " , ").result()
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from contextlib import suppress
 from keepsight.annotation.case import Case
 from keepsight.annotation.clicks import TrackerSide
 from keepsight.annotation.plan import KIND, Plan, make_plan
-from keepsight.annotation.tracking import Progress, TrackRun
+from keepsight.annotation.progress import JobRun, Progress
+from keepsight.annotation.tracking import TrackRun
 from keepsight.annotation.trouble import Conflict, NotFound
 from keepsight.annotation.values import DeskSettings, FrameDone, Job, TrackRequest
+from keepsight.annotation.words import WordsRun
 from keepsight.annotation.worker import Urgency
 from keepsight.core.errors import KeepsightError
 from keepsight.store import Project, StoredRun
@@ -30,7 +32,7 @@ class JobBook:
         self._case, self._side = case, side
         self._lock = threading.RLock()
         self._progress: Progress | None = None
-        self._run: TrackRun | None = None
+        self._run: JobRun | None = None
         self._wanted: str | None = None  # "pause" or "cancel"
 
     # ---- what there is ----
@@ -180,11 +182,15 @@ class JobBook:
             self._publish()
         self._next_piece(progress)
 
-    def _running(self, progress: Progress) -> TrackRun:
+    def _running(self, progress: Progress) -> JobRun:
         if self._run is None or self._run.progress is not progress:
             self._close_run()
-            agreement = self._side.agreement(progress.plan.settings)
-            self._run = TrackRun(progress, agreement, self._case.video, lambda: self._case.changes, self._tell)
+            case, settings = self._case, progress.plan.settings
+            if progress.plan.request.text:
+                self._run = WordsRun(progress, case, self._side, self._tell)
+            else:
+                agreement = self._side.agreement(settings)
+                self._run = TrackRun(progress, agreement, case.video, lambda: case.changes, self._tell)
         return self._run
 
     def _heed(self, project: Project) -> None:

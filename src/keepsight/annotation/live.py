@@ -38,6 +38,7 @@ class LiveSession(Session):
     def __init__(self, backbone: Backbone, policy: PolicyFactory, options: EngineOptions, video: VideoSource) -> None:
         super().__init__(backbone, policy, options, video)
         self._shown: dict[int, dict[int, Signature]] = {}
+        self._hovered: tuple[int, Sight] | None = None
         # Pathways hang together from frame to frame: what was seen before is one beginning for them, not several.
         self._pathways = isinstance(self._set.new_track(0).policy, SAM2LongPolicy)
 
@@ -79,14 +80,18 @@ class LiveSession(Session):
         return answer
 
     def preview(self, prompt: Prompt, *, clear: bool = False, previous: Mask | None = None) -> TrackedObject:
-        """What :meth:`add_prompt` would answer; nothing is remembered."""
+        """What :meth:`add_prompt` would answer; nothing is remembered but the looks that were taken at the frame, for a click at
+        the same place."""
         tracks, real = self._set.tracks, self._set.tracks.get(prompt.object_id)
         order = list(tracks)
-        stand_in = self._stand_in(prompt.object_id, real)
-        tracks[prompt.object_id] = stand_in
+        sight = self._looked_at(prompt.frame)
+        # A pointer that goes about looks everywhere: what it saw goes with its next step.
+        self._hovered = (prompt.frame, sight.fork())
+        tracks[prompt.object_id] = self._stand_in(prompt.object_id, real)
         try:
             return super().add_prompt(prompt, clear=clear, previous=previous)
         finally:
+            self._sights.put(prompt.frame, sight)
             tracks.pop(prompt.object_id, None)
             if real is not None:
                 tracks[prompt.object_id] = real
@@ -94,10 +99,20 @@ class LiveSession(Session):
 
     def look_at(self, frame: int) -> None:
         """Gets a frame ready for a click: decoded and, seen as a whole, encoded."""
+        self._looked_at(frame)
+
+    def _looked_at(self, frame: int) -> Sight:
+        self._hovered = None
         sight = self._sight_of(frame, keep=True)
         with self.backbone.leading(), torch.inference_mode():
             sight.see([sight.whole])
         self._sights.put(frame, sight)
+        return sight
+
+    def _known_sight(self, frame: int) -> Sight | None:
+        if self._hovered is not None and self._hovered[0] == frame:
+            return self._hovered[1]
+        return super()._known_sight(frame)
 
     # ---- what the project says ----
 

@@ -15,14 +15,17 @@ from keepsight.store import Project
 KIND = "desk"
 """What a run of a desk calls itself in the project, beside runs of the command line."""
 
+ANYTHING = -1
+"""In spans: whatever is found, and all that is there."""
+
 
 @dataclass
 class Way:
     """One pass in one direction.
 
     Attributes:
-        spans: of each object, the first frame it is followed onto and where its way ends, exclusive, in the direction of
-            travel: ``(10, 20)`` forward is 10 to 19, ``(9, -1)`` backward is 9 to 0.
+        spans: of each object (or :data:`ANYTHING`), the first frame it is followed onto and where its way ends, exclusive, in
+            the direction of travel: ``(10, 20)`` forward is 10 to 19, ``(9, -1)`` backward is 9 to 0.
     """
 
     reverse: bool
@@ -154,6 +157,12 @@ def make_plan(project: Project, video_id: int, frame_count: int, request: TrackR
         Direction.BOTH: [False, True],
     }[Direction(request.direction)]
     ways = [Way(reverse) for reverse in directions]
+    if request.text:
+        # The start frame is looked at too, going forward; whoever goes both ways looks at it once.
+        for way in ways:
+            begin = request.start - (1 if way.reverse and len(ways) == 2 else 0)
+            way.spans[ANYTHING] = (begin, low - 1 if way.reverse else high)
+        return Plan(request, settings, ways, tuple(asked))
     for one in asked:
         origin = _origin(project, video_id, one, request, (low, high))
         if origin is None:
@@ -168,7 +177,7 @@ def make_plan(project: Project, video_id: int, frame_count: int, request: TrackR
             way.spans[one] = (begin, _barrier(final, begin, end, way.reverse))
     tracked = tuple(one for one in asked if any(way.moves(one) for way in ways))
     plan = Plan(request, settings, ways, tracked)
-    if not plan.total and not request.text:
+    if not plan.total:
         raise InputError(_why_nothing(request, asked))
     return plan
 

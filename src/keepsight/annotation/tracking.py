@@ -1,4 +1,4 @@
-"""A job at work: one frame a piece, stored with how far it is, so that a kill costs the frame in flight."""
+"""Tracking: a plan's objects are followed, one frame a piece, each stored with how far the job is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from contextlib import closing
 from dataclasses import replace
 
 from keepsight.annotation.agreement import Agreement
-from keepsight.annotation.plan import Plan, Way
-from keepsight.annotation.values import Facts, FrameDone, Job, JobState
-from keepsight.core import Frame, FrameResult, Source, TrackedObject
+from keepsight.annotation.plan import Way
+from keepsight.annotation.progress import GIVEN, JobRun, Progress
+from keepsight.annotation.values import FrameDone
+from keepsight.core import Frame, Source
 from keepsight.store import Project
 from keepsight.video import VideoSource
 from keepsight.video.ahead import prefetch
@@ -18,90 +19,14 @@ from keepsight.video.ahead import prefetch
 LOOK_AHEAD = 3
 """Frames decoded ahead of the tracker."""
 
-_GIVEN = (Source.PROMPT, Source.EDITED)
 _PIECE_S = 0.05  # frames on which there is nothing to do are passed over for as long as this in one piece
 
 
-class Progress:
-    """How far a job is, as the project keeps it and people see it."""
-
-    def __init__(self, run_id: int, plan: Plan, facts: Facts | None = None) -> None:
-        facts = facts or {}
-        self.run_id, self.plan = run_id, plan
-        self.state: JobState = "queued"
-        self.message = ""
-        self.way: int = facts.get("way", 0)
-        self.frame: int | None = facts.get("frame")
-        self.latest: int | None = facts.get("latest")
-        self.done: int = facts.get("done", 0)
-        self.units: int = facts.get("units", 0)
-        self._ended: list[tuple[int, int, int]] = []
-        for number, one, end in facts.get("ended", []):
-            self._end(number, one, end)
-
-    def end_at(self, object_id: int, frame: int) -> None:
-        """Lets an object's present way end before a frame."""
-        self._end(self.way, object_id, frame)
-
-    def _end(self, way: int, object_id: int, frame: int) -> None:
-        self._ended.append((way, object_id, frame))
-        self.plan.ways[way].end_at(object_id, frame)
-
-    def next(self) -> tuple[Way, int] | None:
-        """The frame to come and the way it is on; ``None`` when all is done."""
-        while self.way < len(self.plan.ways):
-            way = self.plan.ways[self.way]
-            frame = way.next_frame(self.frame)
-            if frame is not None:
-                return way, frame
-            self.way, self.frame = self.way + 1, None
-        return None
-
-    def visited(self, frame: int) -> None:
-        """Notes that a frame is done with."""
-        self.frame = self.latest = frame
-        self.done += 1
-
-    @property
-    def total(self) -> int:
-        """Frames done and to come."""
-        here = [self.plan.ways[self.way].length(self.frame)] if self.way < len(self.plan.ways) else []
-        return self.done + sum(here) + sum(way.length() for way in self.plan.ways[self.way + 1 :])
-
-    def facts(self) -> Facts:
-        """Plain values for the project."""
-        return {
-            "way": self.way,
-            "frame": self.frame,
-            "latest": self.latest,
-            "done": self.done,
-            "total": self.total,
-            "units": self.units,
-            "ended": [list(item) for item in self._ended],
-        }
-
-    def job(self) -> Job:
-        """What people see."""
-        return Job(
-            self.run_id,
-            self.state,
-            str(self.plan.request.direction),
-            self.latest,
-            self.done,
-            self.total,
-            self.message,
-            self.plan.objects,
-            self.plan.request.text,
-            resumable=self.state in ("cancelled", "interrupted", "failed"),
-        )
-
-
-class TrackRun:
-    """Follows objects over a plan; used by the worker's thread only.
+class TrackRun(JobRun):
+    """Follows objects over a plan.
 
     Args:
         changes: a number that grows whenever somebody else than this run changes the project.
-        tell: is told about every frame that was stored.
     """
 
     def __init__(
@@ -112,20 +37,15 @@ class TrackRun:
         changes: Callable[[], int],
         tell: Callable[[FrameDone], None],
     ) -> None:
-        self.progress = progress
+        super().__init__(progress, agreement.video_id, tell)
         self._agreement, self._session = agreement, agreement.session
-        self._video, self._video_id = video, agreement.video_id
-        self._changes, self._tell = changes, tell
+        self._video = video
+        self._changes = changes
         self._settled = -1
         self._frames: Generator[Frame, None, None] | None = None
         self._expected: tuple[int, bool] | None = None
 
     def advance(self, project: Project) -> bool:
-        """Does one piece: at most one frame is looked at.
-
-        Returns:
-            Whether there is more to do.
-        """
         progress = self.progress
         begun = time.monotonic()
         while (to_come := progress.next()) is not None:
@@ -142,7 +62,6 @@ class TrackRun:
         return False
 
     def close(self) -> None:
-        """Lets the decoder go."""
         if self._frames is not None:
             self._frames.close()
         self._frames = self._expected = None
@@ -154,19 +73,15 @@ class TrackRun:
         active = way.active(frame)
         if not active:
             return []
-        free = {item.object_id for item in project.objects(self._video_id) if not item.locked}
-        final = {one for _, one in project.accepted(self._video_id, frame, frame + 1)}
+        free = {item.object_id for item in project.objects(self.video_id) if not item.locked}
+        final = {one for _, one in project.accepted(self.video_id, frame, frame + 1)}
         for one in active:
             if one not in free or one in final:
                 self.progress.end_at(one, frame)
-        stored = {item.object_id: item for item in self._stored(project, frame)}
+        stored = self.stored(project, frame)
         keep_all = self.progress.plan.settings.non_overwrite
-        kept = {one for one, item in stored.items() if item.source in _GIVEN or (keep_all and item.present)}
+        kept = {one for one, item in stored.items() if item.source in GIVEN or (keep_all and item.present)}
         return [one for one in way.active(frame) if one not in kept]
-
-    def _stored(self, project: Project, frame: int) -> tuple[TrackedObject, ...]:
-        result = project.result(self._video_id, frame)
-        return () if result is None else result.objects
 
     # ---- one frame ----
 
@@ -189,33 +104,9 @@ class TrackRun:
         result = None if picture is None else self._session.follow(picture, moving, reverse=way.reverse)
         self.progress.units += self._session.units_decoded - units
         number = self.progress.way
-        self._store(project, frame, result)
+        self.store(project, frame, result)
         self._end_way(project, way, number)
         return True
-
-    def _store(self, project: Project, frame: int, result: FrameResult | None) -> None:
-        progress = self.progress
-        before = (progress.frame, progress.latest, progress.done)
-        try:
-            with project.transaction():
-                written = () if result is None else self._write(project, result)
-                progress.visited(frame)
-                project.note_run(progress.run_id, progress.facts())
-        except BaseException:
-            progress.frame, progress.latest, progress.done = before
-            raise
-        if result is None:
-            progress.message = f"Frame {frame} is damaged and was passed over."
-        self._tell(FrameDone(0, frame, written))
-
-    def _write(self, project: Project, result: FrameResult) -> tuple[TrackedObject, ...]:
-        """Writes what may still be written, inside a transaction: a person may have been quicker."""
-        free = {item.object_id for item in project.objects(self._video_id) if not item.locked}
-        final = {one for _, one in project.accepted(self._video_id, result.frame, result.frame + 1)}
-        given = {item.object_id for item in self._stored(project, result.frame) if item.source in _GIVEN}
-        items = tuple(item for item in result.objects if item.object_id in free - final - given)
-        project.write_result(self._video_id, self.progress.run_id, replace(result, objects=items))
-        return items
 
     def _end_way(self, project: Project, way: Way, number: int) -> None:
         """At the end of a way: stores what a policy decided only when it knew the end."""
@@ -230,7 +121,7 @@ class TrackRun:
             )
             if items:
                 with project.transaction():
-                    written = self._write(project, replace(result, objects=items))
+                    written = self.write(project, replace(result, objects=items))
                 self._tell(FrameDone(0, result.frame, written))
 
     # ---- frames ----

@@ -146,6 +146,10 @@ class Lookups:
         )
         return None if row is None else int(row["frame"])
 
+    def removed_ids(self, video_id: int) -> set[int]:
+        rows = self._db.rows("SELECT object_id FROM objects WHERE video_id = ? AND removed", (video_id,))
+        return {row["object_id"] for row in rows}
+
     def accepted_frames(self, video_id: int, object_id: int) -> Iterator[int]:
         for row in self._db.rows(
             "SELECT frame FROM accepted WHERE video_id = ? AND object_id = ? ORDER BY frame", (video_id, object_id)

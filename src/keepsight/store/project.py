@@ -396,6 +396,10 @@ class Project:
         """The frame nearest to ``near``, with ``start <= frame < stop``, on which an object has a visible mask."""
         return self._lookups.nearest_visible(video_id, object_id, near, start, 2**62 if stop is None else stop)
 
+    def removed_ids(self, video_id: int) -> set[int]:
+        """Ids of objects that were removed; they are not given again."""
+        return self._lookups.removed_ids(video_id)
+
     def accepted_frames(self, video_id: int, object_id: int) -> list[int]:
         """Frames on which an object's mask is accepted, ascending."""
         return list(self._lookups.accepted_frames(video_id, object_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import TypeAlias
 
 import numpy as np
@@ -41,6 +42,12 @@ class Sight:
         sight._rows[Region.whole(*size)] = 0
         sight._features = features
         return sight
+
+    def fork(self) -> Sight:
+        """A sight that begins with what this one has seen; what it sees beyond that is its own."""
+        other = copy(self)
+        other._rows = dict(self._rows)
+        return other
 
     def see_motion(self, motion: Callable[[], NDArray[np.float32] | None]) -> None:
         """Says where the flow to the frame before comes from; a frame that is visited again has another one."""

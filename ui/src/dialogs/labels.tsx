@@ -57,7 +57,7 @@ export function LabelsDialog() {
                   <tr key={label} class={plan?.label === label ? "chosen" : ""}>
                     <th scope="row">{shown}</th>
                     <td class="dim">
-                      {members.length}: {members.map((o) => o.id).join(", ")}
+                      {members.length === 1 ? "id" : `${members.length}, ids`} {members.map((o) => o.id).join(", ")}
                     </td>
                     <td>
                       <input

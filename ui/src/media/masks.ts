@@ -115,58 +115,99 @@ interface Sprite {
   y: number;
 }
 
-/** Painted masks. A mask is decoded once for a frame, object and colour; every repaint is one draw call for each. */
+/** What a painted mask is of: an object on a frame, or the preview under the pointer. */
+export type SpriteKey = { frame: number; id: number } | "preview";
+
+interface Order {
+  key: string;
+  frame: number | null;
+  counts: string;
+  colour: string;
+}
+
+const IN_WORK = 6;
+const FAR = 12;
+
+/**
+ * Painted masks. A mask is decoded once for a frame, object and colour; every repaint is one draw call for each. What is
+ * nearest to the frame in view is painted first, and what the person has long passed is not painted at all.
+ */
 export class Sprites {
   private readonly cache = new ByteCache<string, Sprite>(SPRITE_BYTES, (sprite) => sprite.bitmap?.close());
-  private readonly asked = new Map<string, number>();
-  private readonly tickets = new Map<number, { key: string; counts: string; colour: string }>();
+  private readonly waiting = new Map<string, Order>();
+  private readonly working = new Map<number, Order>();
   private readonly worker: Worker;
-  private count = 0;
+  private tickets = 0;
+  private focus = 0;
   private readonly edge: number;
 
   constructor(
     private readonly size: { width: number; height: number },
     private readonly changed: () => void,
   ) {
-    this.edge = Math.max(1, Math.round(Math.max(size.width, size.height) / 640));
+    this.edge = Math.max(1, Math.round(Math.max(size.width, size.height) / 480));
     this.worker = new Worker(new URL("./mask_worker.ts", import.meta.url), { type: "module", name: "mask_worker" });
     this.worker.onmessage = ({ data }: MessageEvent<SpriteDone>) => this.receive(data);
   }
 
+  /** Says which frame is in view. */
+  look(frame: number): void {
+    this.focus = frame;
+    for (const [key, order] of this.waiting)
+      if (order.frame !== null && Math.abs(order.frame - frame) > FAR) this.waiting.delete(key);
+  }
+
   /** The painted mask; the previous one of the same object and frame while a new one is being painted. */
-  get(key: string, counts: string, colour: string): Sprite | undefined {
+  get(of: SpriteKey, counts: string, colour: string): Sprite | undefined {
+    const key = of === "preview" ? of : `${of.frame}:${of.id}`;
     const sprite = this.cache.get(key);
-    if (sprite && sprite.counts === counts && sprite.colour === colour) return sprite;
-    const open = this.asked.get(key);
-    const job = open === undefined ? undefined : this.tickets.get(open);
-    if (!job || job.counts !== counts || job.colour !== colour) {
-      const ticket = this.count++;
-      this.asked.set(key, ticket);
-      this.tickets.set(ticket, { key, counts, colour });
-      const order: SpriteJob = { ticket, counts, height: this.size.height, colour, edge: this.edge };
-      this.worker.postMessage(order);
+    const same = (o: { counts: string; colour: string } | undefined) => o?.counts === counts && o.colour === colour;
+    if (same(sprite)) {
+      this.waiting.delete(key);
+      return sprite;
+    }
+    const started = [...this.working.values()].some((order) => order.key === key && same(order));
+    if (!started && !same(this.waiting.get(key))) {
+      this.waiting.set(key, { key, frame: of === "preview" ? null : of.frame, counts, colour });
+      this.pump();
     }
     return sprite;
   }
 
-  ready(key: string, counts: string, colour: string): boolean {
-    const sprite = this.get(key, counts, colour);
+  ready(of: SpriteKey, counts: string, colour: string): boolean {
+    const sprite = this.get(of, counts, colour);
     return sprite !== undefined && sprite.counts === counts && sprite.colour === colour;
   }
 
   close(): void {
     this.worker.terminate();
+    this.waiting.clear();
     this.cache.clear();
   }
 
+  private pump(): void {
+    while (this.working.size < IN_WORK && this.waiting.size) {
+      const away = (order: Order) => (order.frame === null ? -1 : Math.abs(order.frame - this.focus));
+      let next: Order | undefined;
+      for (const order of this.waiting.values()) if (!next || away(order) < away(next)) next = order;
+      if (!next) return;
+      this.waiting.delete(next.key);
+      const ticket = this.tickets++;
+      this.working.set(ticket, next);
+      const { counts, colour } = next;
+      const job: SpriteJob = { ticket, counts, height: this.size.height, colour, edge: this.edge };
+      this.worker.postMessage(job);
+    }
+  }
+
   private receive({ ticket, bitmap, x, y }: SpriteDone): void {
-    const job = this.tickets.get(ticket);
-    this.tickets.delete(ticket);
-    if (!job) return bitmap?.close();
-    if (this.asked.get(job.key) !== ticket) return bitmap?.close();
-    this.asked.delete(job.key);
+    const order = this.working.get(ticket);
+    this.working.delete(ticket);
+    this.pump();
+    if (!order) return bitmap?.close();
     const bytes = bitmap ? bitmap.width * bitmap.height * 4 : 64;
-    this.cache.set(job.key, { counts: job.counts, colour: job.colour, bitmap, x, y }, bytes);
+    const { key, counts, colour } = order;
+    this.cache.set(key, { counts, colour, bitmap, x, y }, bytes);
     this.changed();
   }
 }

@@ -3,9 +3,11 @@
 const PATHS = {
   select: "M5 3.500v12l3.200-3 2 4.500 2-.900-2-4.400h4.300z",
   plus: "M10 4.500v11M4.500 10h11",
+  pointIn: "M10 2.800a7.200 7.200 0 1 0 0 14.400 7.200 7.200 0 0 0 0-14.400zM10 6.800v6.400M6.800 10h6.400",
+  pointOut: "M10 2.800a7.200 7.200 0 1 0 0 14.400 7.200 7.200 0 0 0 0-14.400zM6.800 10h6.400",
   minus: "M4.500 10h11",
   click: "M10 2.500v3M10 14.500v3M2.500 10h3M14.500 10h3M10 6.500a3.500 3.500 0 1 0 0 7 3.500 3.500 0 0 0 0-7z",
-  box: "M3.500 6.500v-3h3M13.500 3.500h3v3M16.500 13.500v3h-3M6.500 16.500h-3v-3",
+  box: "M3.5 5h13v10h-13zM2.600 4.100h1.800v1.800h-1.800zM15.600 14.100h1.800v1.800h-1.800z",
   brush:
     "M16.500 3.500 9 11M9 11c-2-.6-3.800.4-4.200 2.300-.2 1.200-.7 2-1.800 2.700 2.700 1 6.600.3 7.300-2.400.3-1.100-.2-2.200-1.300-2.600z",
   eraser: "m8 16.500-4.500-4.500 8-8.500 5 5-7.500 8zM16.500 16.500H8M7 8.500l5 5",
@@ -42,7 +44,7 @@ const PATHS = {
   film: "M3.500 4.500h13v11h-13zM6.500 4.500v11M13.500 4.500v11M3.500 8.200h3M3.500 11.800h3M13.500 8.200h3M13.500 11.800h3",
   close: "M5 5l10 10M15 5 5 15",
   pencil: "M4 16l.8-3.500L13 4.300l2.700 2.700-8.200 8.200zM11.500 5.800l2.700 2.700",
-  fit: "M3.500 7.500v-4h4M12.500 3.500h4v4M16.500 12.500v4h-4M7.500 16.500h-4v-4M7.500 7.500h5v5h-5z",
+  fit: "M3 7.500V3h4.500M12.500 3H17v4.500M17 12.500V17h-4.500M7.500 17H3v-4.500",
   warning: "M10 3.500 2.500 16.500h15zM10 8.500v4M10 14.300v.200",
 } as const;
 
@@ -66,20 +68,13 @@ interface ButtonProps {
   text?: string;
   class?: string;
   size?: number;
+  /** Shows the key at the button's corner. */
+  hint?: boolean;
   onClick: (event: MouseEvent) => void;
 }
 
-export function IconButton({
-  icon,
-  label,
-  keys,
-  pressed,
-  disabled,
-  text,
-  class: kind = "",
-  size,
-  onClick,
-}: ButtonProps) {
+export function IconButton(props: ButtonProps) {
+  const { icon, label, keys, pressed, disabled, text, class: kind = "", size, hint, onClick } = props;
   return (
     <button
       type="button"
@@ -93,6 +88,11 @@ export function IconButton({
     >
       <Icon name={icon} {...(size ? { size } : {})} />
       {text && <span>{text}</span>}
+      {hint && keys && keys.length === 1 && (
+        <span class="key-hint" aria-hidden="true">
+          {keys}
+        </span>
+      )}
     </button>
   );
 }

@@ -40,6 +40,20 @@ function ink() {
   };
 }
 
+/** Height that a person gave the timeline, px; null while it follows the number of objects. */
+const ownHeight = signal<number | null>(null);
+const FEWEST = 3;
+const MOST = 7;
+const LEGEND = 26;
+
+/** Gives the timeline room for its lanes, within bounds: what it does not need belongs to the picture. */
+function setHeight(): void {
+  const rows = Math.min(Math.max(s.objects.value.length, FEWEST), MOST);
+  const wish = ownHeight.value ?? RULER + rows * LANE + LEGEND + 5;
+  const height = Math.min(Math.max(wish, RULER + 2 * LANE + LEGEND), innerHeight * 0.6);
+  document.documentElement.style.setProperty("--timeline", `${height}px`);
+}
+
 const lowest = () => Math.max(0, s.objects.peek().length * LANE - (size.peek().height - RULER));
 
 let held: Part["what"] | null = null;
@@ -189,6 +203,7 @@ export function TimelinePanel() {
         void watched.value;
       due ||= requestAnimationFrame(draw);
     });
+    const room = effect(setHeight);
     const follow = effect(() => {
       const frame = s.frame.value;
       s.lanesWindow.value = following(s.lanesWindow.peek(), frame, s.frameCount.peek());
@@ -210,6 +225,7 @@ export function TimelinePanel() {
     element.addEventListener("wheel", wheel, { passive: false });
     return () => {
       stop();
+      room();
       follow();
       reveal();
       observer.disconnect();
@@ -295,9 +311,8 @@ function sketch(element: HTMLCanvasElement | null, sign: Sign): void {
 
 /** Drag, or arrow keys, to give the timeline more room. */
 function Splitter() {
-  const set = (height: number) =>
-    document.documentElement.style.setProperty("--timeline", `${Math.min(Math.max(height, 90), innerHeight * 0.6)}px`);
-  const now = () => parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--timeline")) || 168;
+  const set = (height: number) => (ownHeight.value = height);
+  const now = () => parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--timeline"));
   return (
     <div
       class="splitter"

@@ -17,14 +17,15 @@ export function Tools() {
       pressed={pressed}
       class={`tool ${kind}`}
       size={20}
+      hint
       onClick={() => perform(command)}
     />
   );
   return (
     <nav class="tools" aria-label="Tools">
       {item("select", "Select objects", "select", tool === "select")}
-      {item("plus", "Click: belongs to the object", "positive", click && s.positive.value, "plus")}
-      {item("minus", "Click: does not belong", "negative", click && !s.positive.value, "minus")}
+      {item("pointIn", "Click: belongs to the object", "positive", click && s.positive.value, "plus")}
+      {item("pointOut", "Click: does not belong", "negative", click && !s.positive.value, "minus")}
       {item("box", "Drag a box", "box", tool === "box")}
       {item("text", "Find by words", "text", s.dialog.value === "text")}
       <hr />

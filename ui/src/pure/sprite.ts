@@ -1,7 +1,7 @@
 /** Paints a cropped mask: a see-through fill and a firm edge, as RGBA pixels ready for one draw call a repaint. */
 
-export const FILL_ALPHA = 0.4;
-export const EDGE_ALPHA = 0.95;
+export const FILL_ALPHA = 0.45;
+export const EDGE_ALPHA = 1;
 
 /** `#rrggbb` to red, green, blue. */
 export function rgb(colour: string): [number, number, number] {

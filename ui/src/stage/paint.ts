@@ -43,7 +43,7 @@ export function paintStage(canvas: HTMLCanvasElement, scene: Scene): void {
   if (scene.output !== "boxes")
     for (const { object, sprite } of scene.masks) {
       if (!sprite?.bitmap || (scene.stroke && object.id === scene.active)) continue;
-      c.globalAlpha = focus && object.id !== scene.active && object.id !== scene.hovered ? 0.6 : 1;
+      c.globalAlpha = focus && object.id !== scene.active && object.id !== scene.hovered ? 0.75 : 1;
       c.drawImage(sprite.bitmap, sprite.x, sprite.y);
     }
   c.globalAlpha = 0.55;

@@ -22,7 +22,7 @@ function scene(ratio: number): Scene | null {
   for (const item of open.masks.at(frame)?.values() ?? []) {
     const object = s.objects.value.find((o) => o.id === item.id);
     if (!object || object.hidden || hidden || item.area === 0) continue;
-    masks.push({ item, object, sprite: open.sprites.get(`${frame}:${item.id}`, item.counts, object.colour) });
+    masks.push({ item, object, sprite: open.sprites.get({ frame, id: item.id }, item.counts, object.colour) });
   }
   masks.sort((a, b) => Number(a.object.id === active) - Number(b.object.id === active) || b.item.area - a.item.area);
   const marks: Scene["marks"] = [];

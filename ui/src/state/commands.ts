@@ -151,7 +151,8 @@ const ARROWS: Record<string, [number, number]> = {
 
 /** Whether a key belongs to the field or button that has the focus. */
 function taken(event: KeyboardEvent): boolean {
-  const element = event.target as HTMLElement;
+  const element = event.target;
+  if (!(element instanceof HTMLElement)) return false;
   if (
     element.isContentEditable ||
     element.matches(

@@ -85,6 +85,7 @@ export function look(): void {
   const frame = s.frame.peek();
   open.frames.look(frame, s.heading.peek());
   open.masks.want(frame, s.heading.peek());
+  open.sprites.look(frame);
   if (open.frames.has(frame)) s.shown.value = frame;
   warm(frame);
 }
@@ -101,7 +102,7 @@ export function paintedAt(frame: number): boolean {
   let all = open.masks.fresh(frame);
   for (const item of open.masks.at(frame)?.values() ?? []) {
     const object = s.objects.peek().find((o) => o.id === item.id);
-    if (item.area > 0 && object && !open.sprites.ready(`${frame}:${item.id}`, item.counts, object.colour)) all = false;
+    if (item.area > 0 && object && !open.sprites.ready({ frame, id: item.id }, item.counts, object.colour)) all = false;
   }
   return all;
 }

@@ -34,15 +34,18 @@ export interface Job {
   total: number;
   message: string;
   objects: number[] | null;
+  /** Whether a run that ended before its time can be continued. */
+  resumable?: boolean;
 }
 
 export interface VideoLine {
   id: string;
   name: string;
-  width: number;
-  height: number;
-  fps: number;
-  frame_count: number;
+  /** Known once the video has been opened. */
+  width: number | null;
+  height: number | null;
+  fps: number | null;
+  frame_count: number | null;
   objects: number;
   frames_done: number;
   job: Job | null;
@@ -50,7 +53,7 @@ export interface VideoLine {
 
 export interface TrackedObject {
   id: number;
-  label: string;
+  label: string | null;
   colour: string;
   hidden: boolean;
   locked: boolean;
@@ -73,7 +76,15 @@ export interface Settings {
   output: Output;
 }
 
-export interface Video extends Omit<VideoLine, "objects"> {
+export interface Video {
+  id: string;
+  name: string;
+  width: number;
+  height: number;
+  fps: number;
+  frame_count: number;
+  frames_done: number;
+  job: Job | null;
   revision: number;
   objects: TrackedObject[];
   prompts: Prompt[];
@@ -135,14 +146,16 @@ export interface JobRequest {
   stop?: number;
   objects?: number[];
   text?: string;
+  detector?: string;
+  threshold?: number;
 }
 
 export type Edit =
-  | { kind: "relabel"; from_label: string; to_label: string; start?: number; stop?: number }
-  | { kind: "delete_label"; label: string; start?: number; stop?: number }
-  | { kind: "colour_label"; label: string; colour: string }
-  | { kind: "hide_label"; label: string; hidden: boolean }
-  | { kind: "lock_label"; label: string; locked: boolean }
+  | { kind: "relabel"; from_label: string | null; to_label: string; start?: number; stop?: number }
+  | { kind: "delete_label"; label: string | null; start?: number; stop?: number }
+  | { kind: "colour_label"; label: string | null; colour: string }
+  | { kind: "hide_label"; label: string | null; hidden: boolean }
+  | { kind: "lock_label"; label: string | null; locked: boolean }
   | { kind: "change_id"; object_id: number; to: number }
   | { kind: "merge"; object_id: number; into: number; keep: "into" | "from" | "union" }
   | { kind: "split"; object_id: number; frame: number }

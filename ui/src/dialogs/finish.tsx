@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { api } from "../api/client";
 import { changeAndRead } from "../state/change";
-import { changeObject } from "../state/actions";
+import { changeObject, isStarting, workedOn } from "../state/actions";
 import { current } from "../state/session";
 import * as s from "../state/store";
 import { Dialog, lineOf, Problem } from "./dialog";
@@ -12,19 +12,23 @@ let lastLabel = "";
 export function FinishDialog() {
   const object = s.activeObject.value;
   const [label, setLabel] = useState(object?.label || lastLabel);
-  const [id, setId] = useState(String(object?.id ?? ""));
+  const [typedId, setId] = useState<string | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
-  if (!object) return null;
+  // The mask of a first click may still be on its way; its name can be typed meanwhile.
+  if (!object && !isStarting()) return null;
+  const id = typedId ?? String(object?.id ?? "");
   const save = async (event: Event) => {
     event.preventDefault();
     setProblem(null);
-    const to = Number(id);
+    const own = await workedOn();
+    if (own === null) return setProblem("The click did not make an object. Close this and click again.");
+    const to = typedId === null ? own : Number(typedId);
     if (!Number.isInteger(to) || to < 1) return setProblem("The id is a whole number from 1 on.");
     const name = label.trim();
-    if (name !== object.label && !(await changeObject(object.id, { label: name }))) return;
-    if (to !== object.id) {
+    if (name !== (object?.label ?? "") && !(await changeObject(own, { label: name }))) return;
+    if (to !== own) {
       try {
-        await changeAndRead((v) => api.edit(v, { kind: "change_id", object_id: object.id, to }, false), false);
+        await changeAndRead((v) => api.edit(v, { kind: "change_id", object_id: own, to }, false), false);
         current()?.masks.stale(null);
       } catch (error) {
         return setProblem(lineOf(error));

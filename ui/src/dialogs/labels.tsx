@@ -13,13 +13,16 @@ export function LabelsDialog() {
   const [range, setRange] = useState<[number, number] | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
   const byLabel = new Map<string, TrackedObject[]>();
-  for (const object of s.objects.value) byLabel.set(object.label, [...(byLabel.get(object.label) ?? []), object]);
+  for (const object of s.objects.value) {
+    const label = object.label ?? "";
+    byLabel.set(label, [...(byLabel.get(label) ?? []), object]);
+  }
   const where = range ? { start: range[0], stop: range[1] } : {};
   const edit: Edit | null =
     plan?.kind === "relabel" && plan.to.trim() && plan.to.trim() !== plan.label
-      ? { kind: "relabel", from_label: plan.label, to_label: plan.to.trim(), ...where }
+      ? { kind: "relabel", from_label: plan.label || null, to_label: plan.to.trim(), ...where }
       : plan?.kind === "delete_label"
-        ? { kind: "delete_label", label: plan.label, ...where }
+        ? { kind: "delete_label", label: plan.label || null, ...where }
         : null;
   const now = async (change: Edit) => {
     setProblem(null);
@@ -76,7 +79,9 @@ export function LabelsDialog() {
                         type="color"
                         aria-label={`Colour of all ${shown}`}
                         value={members[0]?.colour ?? "#888888"}
-                        onChange={(e) => void now({ kind: "colour_label", label, colour: e.currentTarget.value })}
+                        onChange={(e) =>
+                          void now({ kind: "colour_label", label: label || null, colour: e.currentTarget.value })
+                        }
                       />
                     </td>
                     <td>
@@ -85,7 +90,7 @@ export function LabelsDialog() {
                         label={hidden ? `Show all ${shown}` : `Hide all ${shown}`}
                         pressed={hidden}
                         class="small"
-                        onClick={() => void now({ kind: "hide_label", label, hidden: !hidden })}
+                        onClick={() => void now({ kind: "hide_label", label: label || null, hidden: !hidden })}
                       />
                     </td>
                     <td>
@@ -94,7 +99,7 @@ export function LabelsDialog() {
                         label={locked ? `Unlock all ${shown}` : `Lock all ${shown}`}
                         pressed={locked}
                         class="small"
-                        onClick={() => void now({ kind: "lock_label", label, locked: !locked })}
+                        onClick={() => void now({ kind: "lock_label", label: label || null, locked: !locked })}
                       />
                     </td>
                     <td>

@@ -50,17 +50,26 @@ export function VideoList() {
               {...(v.id === here ? { "data-first": true } : {})}
               onClick={() => void act("Opening …", () => openVideo(v.id))}
             >
-              <img src={api.frameUrl(v.id, 0, 160)} alt="" width={96} height={54} loading="lazy" />
+              {v.width === null ? (
+                <span class="no-picture">
+                  <Icon name="film" />
+                </span>
+              ) : (
+                <img src={api.frameUrl(v.id, 0, 160)} alt="" width={96} height={54} loading="lazy" />
+              )}
               <span class="about">
                 <b class="ellipsis">{v.name}</b>
                 <span class="dim">
-                  {v.width}×{v.height} · {v.frame_count} frames · {v.objects} {v.objects === 1 ? "object" : "objects"}
+                  {v.width !== null && `${v.width}×${v.height} · ${v.frame_count} frames · `}
+                  {v.objects} {v.objects === 1 ? "object" : "objects"}
                 </span>
               </span>
               <span class="done-share">
-                <progress max={Math.max(1, v.frame_count)} value={v.frames_done} aria-label="Frames tracked" />
+                {v.frame_count !== null && (
+                  <progress max={Math.max(1, v.frame_count)} value={v.frames_done} aria-label="Frames tracked" />
+                )}
                 <span class="dim">
-                  {v.job && v.job.state === "running" ? "tracking" : `${v.frames_done} / ${v.frame_count}`}
+                  {v.job?.state === "running" ? "tracking" : `${v.frames_done} of ${v.frame_count ?? "…"} frames`}
                 </span>
               </span>
             </button>

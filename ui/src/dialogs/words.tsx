@@ -17,6 +17,7 @@ export function WordsDialog() {
   const [problem, setProblem] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
   const chosen = detectors.find((d) => d.name === detector);
+  const choices = () => ({ ...(detector ? { detector } : {}), ...(threshold ? { threshold: Number(threshold) } : {}) });
   const find = async (event: Event) => {
     event.preventDefault();
     setBusy(true);
@@ -40,7 +41,7 @@ export function WordsDialog() {
   const run = () => {
     last = text;
     s.dialog.value = null;
-    void track({ ...jobFor(s.direction.peek(), s.frame.peek(), s.range.peek()), text });
+    void track({ ...jobFor(s.direction.peek(), s.frame.peek(), s.range.peek()), text, ...choices() });
   };
   return (
     <Dialog title="Find by words">

@@ -40,7 +40,7 @@ export function ObjectList() {
       )}
       <datalist id="known-labels">
         {s.labels.value.map((label) => (
-          <option key={label} value={label} />
+          <option key={label} value={label ?? undefined} />
         ))}
       </datalist>
     </section>
@@ -144,7 +144,7 @@ function ObjectRow({ object }: { object: TrackedObject }) {
 
 function NameField({ object }: { object: TrackedObject }) {
   const field = useRef<HTMLInputElement>(null);
-  const [text, setText] = useState(object.label);
+  const [text, setText] = useState(object.label ?? "");
   const left = useRef(false);
   useEffect(() => field.current?.select(), []);
   const leave = (save: boolean) => {
@@ -152,7 +152,7 @@ function NameField({ object }: { object: TrackedObject }) {
     left.current = true;
     renaming.value = null;
     const label = text.trim();
-    if (save && label && label !== object.label) void changeObject(object.id, { label });
+    if (save && label && label !== (object.label ?? "")) void changeObject(object.id, { label });
   };
   return (
     <input

@@ -100,7 +100,7 @@ const DIRECTIONS: [Direction, "back" | "both" | "forth", string][] = [
 
 function TrackTools() {
   const range = s.range.value;
-  const resumable = s.lastJob.value?.state === "cancelled" || s.lastJob.value?.state === "failed";
+  const resumable = s.lastJob.value?.resumable ?? s.lastJob.value?.state === "cancelled";
   return (
     <div class="group track" role="toolbar" aria-label="Tracking">
       <span class="segments" role="group" aria-label="Direction">

@@ -21,10 +21,17 @@ function place(frame: number, mask: MaskItem): void {
 /** An object that a click has started and the server has not numbered yet; later clicks wait for its id. */
 let starting: Promise<number | null> | null = null;
 
+/** The id of the object that the person is working on, once the server has numbered it. */
+export async function workedOn(): Promise<number | null> {
+  return s.active.peek() ?? (starting ? await starting : null);
+}
+
+export const isStarting = () => starting !== null;
+
 /** Clicks, a box: to the selected object, or to a new one. The mark is drawn at once, the mask when it comes. */
 export async function prompt(frame: number, points: Point[], box: Box | null): Promise<void> {
   s.hush();
-  const target = s.active.peek() ?? (starting ? await starting : null);
+  const target = await workedOn();
   const known = target === null ? undefined : s.objects.peek().find((o) => o.id === target);
   if (known?.locked)
     return s.say(`${known.label || "Object"} ${known.id} is locked. Unlock it (L) to change it.`, "error");

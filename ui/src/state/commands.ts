@@ -96,7 +96,9 @@ const RUN: Record<Command, () => unknown> = {
   },
   newObject: act.newObject,
   finish: () =>
-    s.active.peek() === null ? s.say("Nothing to finish: click on an object first.") : (s.dialog.value = "finish"),
+    s.active.peek() === null && !act.isStarting()
+      ? s.say("Nothing to finish: click on an object first.")
+      : (s.dialog.value = "finish"),
   clear: act.clearPrompts,
   previousObject: () => act.selectNear(-1),
   nextObject: () => act.selectNear(1),

@@ -66,7 +66,7 @@ export const activeObject = computed(() => objects.value.find((o) => o.id === ac
 export const lanes = computed<Map<number, Lane>>(
   () => new Map((timeline.value?.lanes ?? []).map((lane) => [lane.id, lane])),
 );
-export const labels = computed(() => [...new Set(objects.value.map((o) => o.label).filter(Boolean))].sort());
+export const labels = computed(() => [...new Set(objects.value.flatMap((o) => o.label || []))].sort());
 export const frameCount = computed(() => video.value?.frame_count ?? 0);
 export const running = computed(() => job.value !== null && ["queued", "running", "paused"].includes(job.value.state));
 

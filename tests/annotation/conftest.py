@@ -40,3 +40,17 @@ def reopened(model: Path, tmp_path: Path) -> Iterator[Callable[[], Desk]]:
     yield open_again
     for opened in shops:
         opened.shut()
+
+
+@pytest.fixture(scope="session")
+def sure_shop() -> Iterator[Workshop]:
+    shop = workshop("builtin")
+    yield shop
+    shop.shut()
+
+
+@pytest.fixture
+def sure(sure_shop: Workshop, tmp_path: Path) -> Iterator[Desk]:
+    """A desk with the built-in model, which follows what it is told."""
+    yield sure_shop.open(str(tmp_path), clip(), tmp_path / "sure.keepsight").result()
+    sure_shop.close(str(tmp_path))

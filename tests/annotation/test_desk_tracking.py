@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from small_desks import BLUE, FRAMES, RED, Diary, clip, counts, square, stored, track, wait
@@ -10,6 +11,7 @@ from small_desks import BLUE, FRAMES, RED, Diary, clip, counts, square, stored, 
 import keepsight
 from keepsight.annotation import Conflict, Desk, Locked, Said, TrackRequest
 from keepsight.core import InputError, Source
+from keepsight.memory import POLICIES
 
 
 def test_clicks_and_ways_give_what_a_plain_session_gives(desk, model):
@@ -139,8 +141,6 @@ def test_masks_that_are_there_are_kept_when_asked(desk):
     track(desk, 8, "forward", stop=16)
     desk.prompt(Said(10, 1, box=(40.0, 40.0, 80.0, 70.0), replace=True)).result()
     before = counts(desk, 1)
-    from dataclasses import replace
-
     desk.change_settings(replace(desk.settings, non_overwrite=True)).result()
     assert track(desk, 8, "forward").state == "finished"
     after = counts(desk, 1)
@@ -190,3 +190,21 @@ def test_pause_cancel_and_resume_do_nothing_twice(desk, shop, tmp_path):
 def overlap(frames: list[int]) -> set[int]:
     """Frames that both ways of the job visit, each for another object."""
     return {frame for frame in frames if frames.count(frame) == 2 and 8 < frame < 12}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_goes_on_from_what_is_stored(shop, tmp_path, policy):
+    desk = shop.open("one", clip(), tmp_path / "one.keepsight").result()
+    desk.change_settings(replace(desk.settings, policy=policy)).result()
+    desk.prompt(RED).result()
+    desk.prompt(BLUE).result()
+    assert track(desk, 8, "both", stop=18, first=4).state == "finished"
+    shop.close("one")
+    again = shop.open("again", clip(), tmp_path / "one.keepsight").result()
+    assert again.settings.policy == policy
+    before = counts(again, 1)
+    for start, direction in ((17, "forward"), (4, "backward")):
+        job = track(again, start, direction)
+        assert job.state == "finished", job.message
+    assert list(stored(again, 1)) == list(stored(again, 2)) == list(range(FRAMES))
+    assert {frame: counts(again, 1)[frame] for frame in range(5, 17)} == {f: before[f] for f in range(5, 17)}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_desks import BLUE, FRAMES, HEIGHT, RED, WIDTH, clip, counts, square, stored, track, wait, workshop
+from small_desks import BLUE, FRAMES, HEIGHT, RED, WIDTH, clip, counts, picture, square, stored, track, wait, workshop
 
 from keepsight.annotation import Conflict, Desk, Said, TrackRequest
 from keepsight.core import KeepsightError, Mask
@@ -101,6 +101,44 @@ def test_a_correction_undone_after_tracking_leaves_only_what_is_stored(desk, sho
     other = shop.open("again", clip(), tmp_path / "one.keepsight").result()
     track(other, 15, "forward", stop=20)
     assert counts(other, 1) == after
+
+
+def truth(frame: int) -> tuple[Mask, Mask]:
+    """The red and the blue rectangle."""
+    rgb = picture(frame).astype(int)
+    return Mask.from_array(rgb[..., 0] > 180), Mask.from_array(rgb[..., 2] > 180)
+
+
+def test_after_a_swap_the_tracker_follows_the_swapped_identities(sure):
+    for mask in truth(8):
+        sure.prompt(Said(8, mask=mask)).result()
+    track(sure, 8, stop=16)
+    sure.edit(Swap(1, 2, 12)).result()
+    track(sure, 15)
+    for frame in range(8, FRAMES):
+        kept, swapped = truth(frame), truth(frame)[::-1]
+        for number, mask in enumerate(kept if frame < 12 else swapped, start=1):
+            assert stored(sure, number)[frame].mask.iou(mask) > 0.9, (frame, number)
+
+
+def test_a_drifted_object_is_put_right_and_followed_to_the_accepted_frame_only(sure):
+    red, _ = truth(4)
+    sure.prompt(Said(4, mask=red)).result()
+    track(sure, 4, stop=9)
+    # It drifts: from here on the other one is taken for a part of it.
+    sure.set_mask(1, 9, truth(9)[1]).result()
+    track(sure, 9)
+    assert stored(sure, 1)[14].mask.iou(truth(14)[0]) < 0.9
+    sure.set_mask(1, 18, truth(18)[0]).result()
+    sure.accept(18).result()
+    sure.delete_mask(1, 9).result()
+    right = sure.prompt(Said(9, 1, points=((30.0, 25.0),), labels=(1,), replace=True)).result()
+    assert right.mask.mask.iou(truth(9)[0]) > 0.9
+    late = {frame: mask for frame, mask in counts(sure, 1).items() if frame >= 18}
+    assert track(sure, 9).done == 8
+    for frame in range(4, 19):
+        assert stored(sure, 1)[frame].mask.iou(truth(frame)[0]) > 0.9, frame
+    assert {frame: mask for frame, mask in counts(sure, 1).items() if frame >= 18} == late
 
 
 def test_after_a_swap_each_goes_on_as_the_other(desk, shop, tmp_path):

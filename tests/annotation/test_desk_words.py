@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_desks import FRAMES, RED, Diary, clip, counts, square, stored, track, wait, workshop
+from small_desks import FRAMES, RED, Diary, clip, counts, square, stored, track, wait
 
 from keepsight.annotation import Desk, TrackRequest
 from keepsight.concepts import Detections, choosing
@@ -37,21 +37,6 @@ class Colours:
 def colours(monkeypatch):
     monkeypatch.setattr(choosing, "choose", lambda *_: "colours")
     monkeypatch.setattr(choosing, "pick", lambda *_, **__: Colours())
-
-
-@pytest.fixture(scope="module")
-def sure_shop():
-    shop = workshop("builtin")
-    yield shop
-    shop.shut()
-
-
-@pytest.fixture
-def sure(sure_shop, tmp_path):
-    """A desk with the built-in model, which keeps to what it is told."""
-    desk = sure_shop.open(str(tmp_path), clip(), tmp_path / "sure.keepsight").result()
-    yield desk
-    sure_shop.close(str(tmp_path))
 
 
 def labels(desk: Desk) -> dict[int, str | None]:

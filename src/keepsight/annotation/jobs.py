@@ -34,15 +34,16 @@ class JobBook:
         self._progress: Progress | None = None
         self._run: JobRun | None = None
         self._wanted: str | None = None  # "pause" or "cancel"
+        self._published: Job | None = None
 
     # ---- what there is ----
 
     @property
     def current(self) -> Job | None:
         """The job that holds the desk."""
-        with self._lock:
-            job = None if self._progress is None else self._progress.job()
-            return job if job is not None and job.going else None
+        # Asked for by threads that must not wait for a plan in the making.
+        job = self._published
+        return job if job is not None and job.going else None
 
     def all(self, project: Project) -> list[Job]:
         """Newest first."""
@@ -235,4 +236,5 @@ class JobBook:
 
     def _publish(self) -> None:
         assert self._progress is not None
-        self._case.bulletin.job(self._progress.job())
+        self._published = self._progress.job()
+        self._case.bulletin.job(self._published)

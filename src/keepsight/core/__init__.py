@@ -1,7 +1,7 @@
 """Values and pure functions that every room may use; imports nothing of ours."""
 
 from keepsight.core.concept import Concept, Exemplar
-from keepsight.core.errors import Cancelled, InputError, KeepsightError, ModelError, StoreError
+from keepsight.core.errors import Cancelled, InputError, KeepsightError, MemoryExhausted, ModelError, StoreError
 from keepsight.core.geometry import Box, box_area, box_iou, clip_box, mask_box, pad_box
 from keepsight.core.mask import Mask
 from keepsight.core.options import Option, Options, option
@@ -19,6 +19,7 @@ __all__ = [
     "InputError",
     "KeepsightError",
     "Mask",
+    "MemoryExhausted",
     "ModelError",
     "Option",
     "Options",

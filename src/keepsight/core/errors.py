@@ -15,6 +15,10 @@ class InputError(KeepsightError):
     """A video, image, prompt or option that cannot be used as it is."""
 
 
+class MemoryExhausted(InputError):
+    """More memory than there is, of the machine or of its GPU."""
+
+
 class ModelError(KeepsightError):
     """Weights that are missing, gated, incomplete or of the wrong kind."""
 

@@ -62,6 +62,8 @@ class SegmentJob:
         mode: what to do about earlier results.
         outputs: what to write beside the project.
         crop_options: fields of :class:`keepsight.render.CropStyle` by name.
+        units: objects (times hypotheses) that go through the model at a time; ``None``: as many as the engine takes. Down: less
+            memory, more time.
         patches: keep what crops are made from in ``patches.bin`` (:mod:`keepsight.pipeline.along`), for a later
             :func:`keepsight.pipeline.crops.crop_objects`.
         checkpoint_s: least time between two checkpoints of the engine. Turning it up repeats more work after a crash and
@@ -91,6 +93,7 @@ class SegmentJob:
     mode: Mode = Mode.FAIL
     outputs: Outputs = field(default_factory=Outputs)
     crop_options: dict[str, Any] = field(default_factory=dict)
+    units: int | None = None
     patches: bool = False
     checkpoint_s: float = 5.0
     credit: str | None = None

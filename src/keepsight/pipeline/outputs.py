@@ -132,6 +132,9 @@ def is_there(job: SegmentJob, project: Project, video_id: int, name: str) -> boo
     path = job.folder / _PATHS[name]
     if name == "crops":
         return all(clip.exists() for clip in _crop_paths(job, project, video_id))
+    if name == "masks":
+        # It appears whole, but single pictures may have been removed since.
+        return len(list(path.glob("*.png"))) >= len(project.frames_done(video_id))
     return path.exists()
 
 

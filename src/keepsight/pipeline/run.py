@@ -18,7 +18,7 @@ from keepsight.pipeline.words import LIKE
 
 if TYPE_CHECKING:
     from keepsight.models.backbone import Backbone
-    from keepsight.tracking import EngineOptions, Tracker
+    from keepsight.tracking import Tracker
 
 
 def load_tracker(
@@ -26,13 +26,13 @@ def load_tracker(
     times_s: dict[str, float],
     tell: Callable[[str, int, int | None], None],
     models: LoadedModels | None = None,
-    options: EngineOptions | None = None,
+    units: int | None = None,
 ) -> tuple[Tracker, Settings]:
     """The tracker, and the settings with what ``auto`` came to.
 
     Args:
         models: what is loaded already, and keeps what is loaded now.
-        options: of the engine; ``zoom`` is the settings'.
+        units: objects (times hypotheses) that go through the model at a time; ``None``: as many as the engine takes.
 
     Raises:
         ModelError, InputError: weights that are not here, or settings that they do not allow.
@@ -61,7 +61,10 @@ def load_tracker(
             )
 
         backbone = (models or LoadedModels()).backbone(settings, weights, load)
-        tracker = Tracker(backbone, policy, replace(options or EngineOptions(), zoom=settings.zoom))
+        options = EngineOptions(zoom=settings.zoom)
+        if units is not None:
+            options = replace(options, units_per_decode=units)
+        tracker = Tracker(backbone, policy, options)
     device, dtype = str(tracker.backbone.device), str(tracker.backbone.dtype).removeprefix("torch.")
     zoom = tracker.options.closely is not None
     return tracker, replace(settings, device=device, dtype=dtype, zoom=zoom, weights=weights)

@@ -140,7 +140,7 @@ class _Segmentation:
         check_asked(settings, video.height, video.width, frame_count)
         visits = visits_of(settings, frame_count)
         self._say_what_is_left_out(settings)
-        tracker, settings = load_tracker(settings, self.times_s, self._tell, self.models)
+        tracker, settings = load_tracker(settings, self.times_s, self._tell, self.models, self.job.units)
         with self._timed("prompts"):
             session, prompts = open_session(tracker, video, settings, {v.frame for v in visits}, self.models)
             for prompt in prompts:
@@ -180,7 +180,7 @@ class _Segmentation:
             self.notes.append("The run is finished already; only outputs that are missing are made.")
         else:
             visits = visits_of(settings, frame_count)
-            tracker, _ = load_tracker(settings, self.times_s, self._tell, self.models)
+            tracker, _ = load_tracker(settings, self.times_s, self._tell, self.models, self.job.units)
             saved, done = project.latest_checkpoint(run.id), 0
             with self._timed("prompts"):
                 session, prompts = open_session(tracker, video, settings, {v.frame for v in visits}, self.models)

@@ -85,7 +85,8 @@ class EngineOptions:
             the future prompt alone, as both references do. Off by default: an object begins where it was pointed at.
         feature_cache_bytes: image features of prompted frames that stay for the next click. Up: faster correcting on
             many frames, more memory. One frame of SAM 2 at 1024 px is 16 MiB in fp32.
-        units_per_decode: units a mask-decoder or memory-encoder call. Up: fewer calls, more peak memory.
+        units_per_decode: units a mask-decoder or memory-encoder call, and regions a call of the image encoder. Up: fewer calls,
+            more peak memory.
         look_ahead: frames decoded ahead of the step, in a thread.
         zoom: look at small objects closely: how (see :class:`~keepsight.tracking.zoom.Zoom`), or yes or no; ``None``: where
             the model gains by it, which is the built-in one.

@@ -216,7 +216,9 @@ class Prompting:
         views = sight.see(regions)
         high = pixels * 20.0 - 10.0
         size = (self._backbone.info.mask_size,) * 2
-        low = F.interpolate(high, size=size, mode="bilinear", align_corners=False, antialias=True)
+        # In float32, because CPUs cannot do it in bfloat16.
+        low = F.interpolate(high.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
+        low = low.to(high.dtype)
         from_best = self._compatibility.mask_pointer_from_best
         pointers = self._backbone.mask_prompt_pointer(sight.features, pixels, from_best, views)
         there = pixels.flatten(1).any(1)

@@ -55,7 +55,7 @@ class Session:
         self.backbone = backbone
         self.options = options = options.settled(backbone.info.zoom)
         self._set = TrackSet(backbone, policy, options)
-        self._new_sight: SightSource = sights or (lambda index, rgb: Sight(backbone, rgb))
+        self._new_sight: SightSource = sights or (lambda index, rgb: Sight(backbone, rgb, options.units_per_decode))
         self._sights = FeatureCache(options.feature_cache_bytes)
         self._latest: tuple[int, Sight] | None = None
         self._motion = MotionEstimator()

@@ -19,14 +19,12 @@ class Sight:
     Args:
         backbone: encodes.
         rgb: uint8 ``(H, W, 3)``; may be let go with :meth:`forget_pixels` once everything was seen.
+        at_once: regions that are encoded in one call at most. Up: fewer calls, more peak memory.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        rgb: NDArray[np.uint8],
-    ) -> None:
+    def __init__(self, backbone: Backbone, rgb: NDArray[np.uint8], at_once: int = 16) -> None:
         self._backbone = backbone
+        self._at_once = at_once
         self._rgb: NDArray[np.uint8] | None = rgb
         self._size = (int(rgb.shape[0]), int(rgb.shape[1]))
         self._rows: dict[Region, int] = {}
@@ -111,8 +109,12 @@ class Sight:
         return pixels + (0 if self._features is None else self._backbone.feature_bytes(self._features))
 
     def _encode(self, regions: list[Region]) -> None:
-        pixels = [self._backbone.preprocess(self.pixels(region)) for region in regions]
-        parts = [self._backbone.encode_views(pixels)]
+        parts = []
+        for start in range(0, len(regions), self._at_once):
+            pixels = [
+                self._backbone.preprocess(self.pixels(region)) for region in regions[start : start + self._at_once]
+            ]
+            parts.append(self._backbone.encode_views(pixels))
         if self._features is not None:
             parts.insert(0, self._features)
         held = len(self._rows)

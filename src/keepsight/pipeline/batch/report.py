@@ -19,6 +19,18 @@ from keepsight.video import open_video
 
 REPORT_NAME = "pipeline.html"
 _THUMBNAIL_PX = 112
+_MEANING = (
+    ("load", False, "reading models"),
+    ("decode", False, "waiting for the decoder, which runs ahead"),
+    ("encode", False, "what the model sees of a frame"),
+    ("detect", False, "finding objects"),
+    ("track", False, "following them"),
+    ("store", False, "writing masks to the project"),
+    ("hand over", False, "waiting for patches and overlay, where those are slower"),
+    ("checkpoints", False, "saving what is needed to go on after a kill"),
+    ("patches", True, "keeping the pixels that cut-outs are made from"),
+    ("overlay", True, "drawing and encoding the overlay"),
+)
 
 
 def write_batch_report(path: Path, config: BatchConfig, units: Sequence[Unit]) -> None:
@@ -57,19 +69,45 @@ def write_batch_report(path: Path, config: BatchConfig, units: Sequence[Unit]) -
         identities=sum(len(video["identities"] or ()) for video in videos.values()),
         settings=config.model_dump(mode="json", exclude_defaults=True),
         inner=inner_times(units),
+        smaller=[unit for unit in units if unit.results.get("tried")],
+        decoded_again=sum(unit.results.get("decoded_again", 0) for unit in units),
     )
     with replacing_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
 def stage_rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
-    """Units and seconds by stage."""
-    rows = []
+    """Units and seconds by stage, with the share of the longest one, and the most memory that a unit has held in MiB.
+
+    ``since_start`` says that the memory is that of the process since it began, where the system knows no better.
+    """
+    rows: list[dict[str, Any]] = []
     for stage in STAGES:
         mine = [unit for unit in units if unit.stage == stage]
         states = Counter(unit.state for unit in mine)
-        rows.append({"stage": stage, "units": len(mine), "seconds": sum(unit.seconds for unit in mine), **states})
-    return rows
+        row = {"stage": stage, "units": len(mine), "seconds": sum(unit.seconds for unit in mine), **states}
+        for name in ("peak_mib", "peak_gpu_mib"):
+            row[name] = max((unit.results[name] for unit in mine if name in unit.results), default=None)
+        row["since_start"] = any(unit.results.get("peak_since_start") for unit in mine)
+        rows.append(row)
+    longest = max((row["seconds"] for row in rows), default=0.0)
+    return [row | {"share": row["seconds"] / longest if longest else 0.0} for row in rows]
+
+
+def inner_times(units: Sequence[Unit]) -> list[dict[str, Any]]:
+    """What following was busy with, the longest first: seconds, share of the whole, and whether it ran beside the rest."""
+    rows: list[dict[str, Any]] = []
+    for kind, beside in (("times_s", False), ("beside_s", True)):
+        total: Counter[str] = Counter()
+        for unit in units:
+            total.update(unit.results.get(kind, {}))
+        rows += [{"name": name, "seconds": seconds, "beside": beside} for name, seconds in total.most_common()]
+    whole = sum(row["seconds"] for row in rows if not row["beside"])
+    means = {(name, beside): text for name, beside, text in _MEANING}
+    return [
+        row | {"share": row["seconds"] / whole if whole else 0.0, "means": means.get((row["name"], row["beside"]), "")}
+        for row in rows
+    ]
 
 
 def spans(numbers: Sequence[int]) -> str:
@@ -81,14 +119,6 @@ def spans(numbers: Sequence[int]) -> str:
         else:
             parts.append([number, number])
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
-
-
-def inner_times(units: Sequence[Unit]) -> dict[str, float]:
-    """Seconds by what following was busy with."""
-    total: Counter[str] = Counter()
-    for unit in units:
-        total.update(unit.results.get("times_s", {}))
-    return dict(total)
 
 
 def _thumbnail(path: str) -> str | None:

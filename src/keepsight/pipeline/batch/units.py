@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,11 +12,14 @@ from typing import Any
 from keepsight.core import InputError
 from keepsight.pipeline.batch.config import BatchConfig
 from keepsight.pipeline.batch.manifest import Unit
+from keepsight.pipeline.batch.peaks import PeakMemory
+from keepsight.pipeline.batch.smaller import Try, smaller_and_smaller, tries_of
 from keepsight.pipeline.clips import check_finite, clip_name, plan_clips
 from keepsight.pipeline.crops import crop_style_of
 from keepsight.pipeline.job import PROJECT_NAME, ProgressCallback
 from keepsight.pipeline.loaded import LoadedModels
 from keepsight.render import CropStyle
+from keepsight.store import Project
 from keepsight.video import VideoSource, cut_clip, open_video
 
 
@@ -58,7 +60,9 @@ def perform(unit: Unit, config: BatchConfig, equipment: Equipment) -> Done | Non
         "crop": _crop,
         "link": _link,
     }
-    return steps[unit.stage](unit, config, equipment)
+    with PeakMemory() as peak:
+        done = steps[unit.stage](unit, config, equipment)
+        return None if done is None else replace(done, results=done.results | peak.results())
 
 
 def _plan(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
@@ -92,7 +96,8 @@ def _clip(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
 
 
 def _segment(unit: Unit, config: BatchConfig, equipment: Equipment) -> Done | None:
-    from keepsight.pipeline.job import Mode, Outputs, SegmentJob
+    from keepsight.models.registry import resolve
+    from keepsight.pipeline.job import Mode, Outputs, SegmentJob, SegmentOutcome
     from keepsight.pipeline.segment import run_segment
     from keepsight.pipeline.words import parse_concepts
 
@@ -105,25 +110,48 @@ def _segment(unit: Unit, config: BatchConfig, equipment: Equipment) -> Done | No
         model=config.model,
         policy=config.policy,
         device=equipment.device,
-        dtype=config.dtype,
-        mode=Mode.RESUME,
         outputs=Outputs(overlay=config.overlay, crops=False, masks=True, annotations=True, report=False),
         crop_options=asdict(_style(config)),
         patches=True,
     )
-    outcome = run_segment(job, equipment.told, models=equipment.models)
+
+    def follow(one: Try) -> SegmentOutcome:
+        fits = _goes_on(job.project_path, equipment.device, one.dtype)
+        mode = Mode.RESUME if fits else Mode.OVERWRITE
+        wanted = replace(job, mode=mode, units=one.units, dtype=one.dtype)
+        return run_segment(wanted, equipment.told, models=equipment.models)
+
+    tries = tries_of(config.dtype, equipment.device, resolve(config.model).family)
+    outcome, failed = smaller_and_smaller(tries, job.folder, follow)
     if outcome.state != "finished":
         return None
     files = [path for what, path in outcome.files if what in ("annotations", "overlay")]
     files += sorted((job.folder / "masks").glob("*.png"))
-    results = {
+    results: dict[str, Any] = {
         "objects": outcome.objects,
         "times_s": outcome.times_s,
         "beside_s": outcome.beside_s,
         "notes": outcome.notes,
-        **_peaks(),
     }
+    if failed:
+        results["tried"] = failed
+        results["settled"] = str(tries[len(failed)])
     return Done(files, results, [(unit.clip, {})])
+
+
+def _goes_on(project: Path, device: str, dtype: str) -> bool:
+    """Whether what was done of a clip can be gone on with; masks of two devices or precisions are not mixed."""
+    if not project.is_file():
+        return True
+    from keepsight.models.devices import resolve_device
+
+    with Project.open(project, read_only=True) as earlier:
+        runs = [run.settings for video in earlier.videos() for run in earlier.runs(video.id)]
+    if not runs:
+        return True
+    there = str(runs[-1].get("device", device))
+    same = resolve_device().type == there.partition(":")[0] if device == "auto" else device == there
+    return same and runs[-1].get("dtype", dtype) == dtype
 
 
 def _crop(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
@@ -202,19 +230,3 @@ def hashes(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
     for path in files:
         with path.open("rb") as file:
             yield str(path), hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _peaks() -> dict[str, float]:
-    """The most memory that this process has held so far, and the GPU's since it was last asked, in MiB."""
-    peaks = {}
-    if sys.platform != "win32":
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        peaks["peak_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
-    import torch
-
-    if torch.cuda.is_available():
-        peaks["peak_gpu_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-        torch.cuda.reset_peak_memory_stats()
-    return peaks

@@ -107,6 +107,10 @@ def test_a_second_run_makes_what_is_missing_and_nothing_else(calm: Path, videos:
     gone.unlink()
     assert run([*settings(videos, calm), "--log", "json"]) == 0
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert {line["event"] for line in lines} == {"unit", "progress"}
+    assert all(
+        set(line["ended"]) == set(line["total"]) >= {"plan", "crop"} for line in lines if line["event"] == "progress"
+    )
     again = {(line["video"], line["clip"], line["stage"]) for line in lines if line.get("state") == "running"}
     assert again <= {("a", 2, "crop")}
     with Manifest(calm / MANIFEST_NAME) as manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 from barns import results, settings, write_mover
 
 from keepsight.cli.main import run
-from keepsight.pipeline.batch.conduct import MANIFEST_NAME
+from keepsight.pipeline.batch.conduct import MANIFEST_NAME, begin_batch
+from keepsight.pipeline.batch.config import load_config
 from keepsight.pipeline.batch.manifest import Manifest
 
 DICE = random.Random(time.time_ns())
@@ -108,3 +110,18 @@ def test_on_a_cluster(calm: Path, videos: Path, tmp_path: Path, cluster: object)
     cluster.remove_node(cluster.second, allow_graceful=False)
     assert second.wait(300) == 0
     check_equal(out, calm)
+
+
+def test_machines_that_do_not_see_the_folders_are_left_out(
+    videos: Path, tmp_path: Path, cluster: object, capfd
+) -> None:
+    out, folder = tmp_path / "out", tmp_path / "videos"
+    shutil.copytree(videos, folder)
+    begin_batch(load_config(Path(settings(folder, out)[-1])))
+    folder.rename(tmp_path / "away")
+    assert run(["pipeline", "resume", str(out), "--executor", "ray", "--address", cluster.address]) == 2
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.startswith("keepsight: No machine of the cluster can work. ")
+    assert f"does not see {folder} and {out}: input and output folders must be on storage that all machines see" in line
+    with Manifest(out / MANIFEST_NAME) as manifest:
+        assert {(unit.state, unit.attempts) for unit in manifest.units()} == {("ready", 0)}

@@ -70,3 +70,14 @@ def test_killed_at_random_moments_and_resumed_equals_uninterrupted(studio: Path,
     leftovers = {path.name for path in job.folder.iterdir() if not path.name.startswith("project.keepsight")}
     assert leftovers == {"masks", "annotations.json"}
     run_segment(replace(job, prompts=(), model=None, direction=None))
+
+
+def test_what_a_writer_left_that_was_killed_goes_with_the_next_run(studio: Path, tmp_path: Path) -> None:
+    job = small_job(studio, tmp_path / "out", mode=Mode.RESUME, outputs=DATA)
+    run_segment(job)
+    before = sorted(path.name for path in job.folder.iterdir())
+    (job.folder / ".masks.0badcafe.tmp").mkdir()
+    (job.folder / ".masks.0badcafe.tmp" / "00000.png").touch()
+    (job.folder / ".annotations.0badcafe.json").touch()
+    run_segment(job)
+    assert sorted(path.name for path in job.folder.iterdir()) == before

@@ -50,7 +50,7 @@ _UNFINISHED = (
 def write_outputs(
     job: SegmentJob, project: Project, video: VideoSource, video_id: int, *, tell: Tell, timed: Timed, notes: list[str]
 ) -> list[tuple[str, Path]]:
-    """Writes those of the job's outputs that are not there.
+    """Writes those of the job's outputs that are not there; what a killed writer left goes.
 
     Args:
         tell: told (stage, done, total).
@@ -60,6 +60,7 @@ def write_outputs(
     Returns:
         (what, where) of everything that is there now, the project first.
     """
+    _clear_unfinished(job.folder)
     missing = [name for name in job.outputs.names() if not is_there(job, project, video_id, name)]
     if "masks" in missing:
         tell("masks", 0, None)
@@ -167,15 +168,19 @@ def remove_outputs(folder: Path) -> None:
         if path.stem.isdigit():
             path.unlink(missing_ok=True)
     (masks / "ids.json").unlink(missing_ok=True)
+    _clear_unfinished(folder)
+    for emptied in (masks, crops):
+        with contextlib.suppress(OSError):  # missing, or with files of the person's own
+            emptied.rmdir()
+
+
+def _clear_unfinished(folder: Path) -> None:
     for pattern in _UNFINISHED:
         for path in folder.glob(pattern):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-    for emptied in (masks, crops):
-        with contextlib.suppress(OSError):  # missing, or with files of the person's own
-            emptied.rmdir()
 
 
 def _crop_paths(job: SegmentJob, project: Project, video_id: int) -> list[Path]:

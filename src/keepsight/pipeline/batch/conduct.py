@@ -24,7 +24,7 @@ from keepsight.pipeline.batch.report import REPORT_NAME, write_batch_report
 
 MANIFEST_NAME = "pipeline.sqlite"
 _SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
-_AHEAD = 8
+_AHEAD = 4
 _LOOK_S = 0.1
 
 
@@ -148,8 +148,7 @@ def _work(manifest: Manifest, book: _Book, executor: Executor, observer: Observe
         now_free = {hand.process for hand in hands if hand.unit is None}
         if news or now_free - free:
             states = _tell(manifest, states, tally, observer)
-            for hand in hands:
-                book.give(hand, executor, tally)
+            book.give_out(hands, executor, tally)
             states = _tell(manifest, states, tally, observer)
             if not any(hand.unit for hand in hands) and manifest.over():
                 return
@@ -183,18 +182,18 @@ class _Book:
         self._held: dict[int, Unit] = {}
         self._others = True
 
-    def give(self, hand: Hand, executor: Executor, tally: Tally) -> None:
-        """Gives a worker what it can do, if it is free."""
-        if hand.unit is not None:
-            return
-        # Clips lie about until they are followed: no more than those who follow them will soon ask for.
-        enough = tally.counts["segment", "ready"] >= _AHEAD
-        unit = self._manifest.claim(
-            [stage for stage in hand.stages if stage != "clip" or not enough], hand.process, hand.name
-        )
-        if unit is not None:
-            self._held[unit.id] = unit
-            executor.submit(hand, unit)
+    def give_out(self, hands: Sequence[Hand], executor: Executor, tally: Tally) -> None:
+        """Gives every worker that is free what it can do."""
+        # Clips lie about until they are followed: no more of them than those who follow will soon ask for.
+        followers = sum("segment" in hand.stages for hand in hands)
+        enough = tally.counts["segment", "ready"] >= _AHEAD + 2 * followers
+        for hand in hands:
+            if hand.unit is None:
+                stages = [stage for stage in hand.stages if stage != "clip" or not enough]
+                unit = self._manifest.claim(stages, hand.process, hand.name)
+                if unit is not None:
+                    self._held[unit.id] = unit
+                    executor.submit(hand, unit)
 
     def note(self, ended: Ended) -> None:
         """Writes down what came of a unit."""

@@ -22,8 +22,9 @@ from keepsight.core import InputError, KeepsightError
 from keepsight.pipeline.batch.config import BatchConfig
 from keepsight.pipeline.batch.executors.base import BEAT_S, SILENT_S, Ended, Hand
 from keepsight.pipeline.batch.executors.ray_nodes import Place, nodes_of, places_on
-from keepsight.pipeline.batch.executors.ray_worker import Introduction, RayWorker
+from keepsight.pipeline.batch.executors.ray_worker import UNHEARD_S, Introduction, RayWorker
 from keepsight.pipeline.batch.manifest import Unit
+from keepsight.store.runs import is_alive, is_of_this_machine
 
 _IDLE_DEATHS = 3
 _NODES_S = 2.0
@@ -64,6 +65,7 @@ class RayExecutor:
         self._idle_deaths: Counter[str] = Counter()
         self._shunned: dict[str, str] = {}
         self._remarks: list[str] = []
+        self._limbo: list[tuple[float, str, Ended]] = []
         self._looked = self._listed = 0.0
         self._ours = False
 
@@ -92,9 +94,8 @@ class RayExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for actor in self._actors:
-            self._end(actor)
-        self._actors.clear()
+        for actor in list(self._actors):
+            self._lose(actor, "the run is over")
         self._sign.unlink(missing_ok=True)
         if self._ours:
             self._ray.shutdown()
@@ -124,8 +125,8 @@ class RayExecutor:
         ended = []
         for reference in ready:
             ended += self._read(owners[reference], reference)
-        ended += self._look()
-        return ended
+        self._look()
+        return ended + self._surely_lost()
 
     # ---- what workers say ----
 
@@ -136,7 +137,9 @@ class RayExecutor:
         try:
             value = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            return self._lose(actor, " ".join(str(error).split()))
+            died = isinstance(error, self._ray.exceptions.ActorDiedError)
+            self._lose(actor, str(error).strip().splitlines()[-1], dead=died and actor.place.node in self._alive())
+            return []
         actor.silent_s = 0.0
         ended = then(actor, value)
         if ended:
@@ -159,41 +162,51 @@ class RayExecutor:
             self._shun(actor.place.node, trouble)
         return []
 
-    def _lose(self, actor: _Actor, why: str) -> list[Ended]:
-        """A worker is no more; another is started by the next look at the machines."""
+    def _lose(self, actor: _Actor, why: str, *, dead: bool = False) -> None:
+        """A worker is no more; another is started by the next look at the machines.
+
+        Args:
+            dead: its process has certainly ended; otherwise its unit waits until it must have.
+        """
         self._actors.remove(actor)
-        self._end(actor)
-        unit, node = actor.hand.unit, actor.place.node
-        if unit is None:
-            self._idle_deaths[node] += 1
-            if self._idle_deaths[node] > _IDLE_DEATHS:
-                self._shun(node, f"has workers that end at once: {why}")
-            return []
-        return [Ended(unit, None, f"its process or machine ({actor.hand.name}) died")]
+        with contextlib.suppress(Exception):
+            self._ray.kill(actor.handle, no_restart=True)
+        hand, node = actor.hand, actor.place.node
+        if hand.unit is not None:
+            lost = Ended(hand.unit, None, f"its process or machine ({hand.name}) died")
+            self._limbo.append((time.monotonic() + (0 if dead else UNHEARD_S), hand.process, lost))
+            return
+        self._idle_deaths[node] += 1
+        if self._idle_deaths[node] > _IDLE_DEATHS:
+            self._shun(node, f"has workers that end at once: {why}")
+
+    def _surely_lost(self) -> list[Ended]:
+        """Units of lost workers that nobody can be at any more: two at the same files would spoil them."""
+        now = time.monotonic()
+        over = [
+            item for item in self._limbo if now >= item[0] or (is_of_this_machine(item[1]) and not is_alive(item[1]))
+        ]
+        self._limbo = [item for item in self._limbo if item not in over]
+        return [ended for _, _, ended in over]
 
     def _shun(self, node: str, trouble: str) -> None:
         if node not in self._shunned:
             self._shunned[node] = f"{self._hosts.get(node, node)} {trouble}"
             self._remarks.append(f"{self._shunned[node]}. It is left out.")
 
-    def _end(self, actor: _Actor) -> None:
-        with contextlib.suppress(Exception):
-            self._ray.kill(actor.handle, no_restart=True)
-
     # ---- looking after workers and machines ----
 
-    def _look(self) -> list[Ended]:
+    def _look(self) -> None:
         # Silence is counted by looks, not by the clock: a conductor that was itself suspended must not take that for silence.
         now = time.monotonic()
         passed, self._looked = min(now - self._looked, BEAT_S), now
-        ended: list[Ended] = []
         for actor in list(self._actors):
             if actor.place.node in self._shunned:
-                ended += self._lose(actor, "its machine is left out")
+                self._lose(actor, "its machine is left out")
             elif actor.hand.process:
                 actor.silent_s += passed
                 if actor.silent_s > SILENT_S:
-                    ended += self._lose(actor, "it fell silent")
+                    self._lose(actor, "it fell silent")
                 elif not actor.beating and actor.silent_s >= BEAT_S:
                     actor.beating = True
                     actor.asked[actor.handle.beat.remote()] = _beaten
@@ -201,19 +214,21 @@ class RayExecutor:
                 actor.begun = now
                 self._remarks.append(f"{actor.hand.name} waits for Ray to give it {actor.place.cpus:g} CPUs there.")
         if now - self._listed > _NODES_S:
-            ended += self._look_for_machines()
-        return ended
+            self._look_for_machines()
 
-    def _look_for_machines(self) -> list[Ended]:
-        """Starts the workers that are missing; gives back what those of lost machines held."""
+    def _alive(self) -> dict[str, str]:
+        """Hosts by the ids of the machines."""
+        return {node.id: node.host for node in nodes_of(self._ray.nodes())}
+
+    def _look_for_machines(self) -> None:
+        """Starts the workers that are missing, gives up those of lost machines."""
         self._listed = time.monotonic()
         nodes = nodes_of(self._ray.nodes())
         alive = {node.id: node.host for node in nodes}
-        ended: list[Ended] = []
         self._remarks += [f"{alive[name]} is with us." for name in sorted(alive.keys() - self._hosts.keys())]
         self._remarks += [f"{self._hosts[name]} is gone." for name in sorted(self._hosts.keys() - alive.keys())]
         for actor in [actor for actor in self._actors if actor.place.node not in alive]:
-            ended += self._lose(actor, "its machine is gone")
+            self._lose(actor, "its machine is gone")
         self._hosts = alive
         filled = {(actor.place.node, actor.place.name) for actor in self._actors}
         gpus = any(node.gpus for node in nodes)
@@ -223,7 +238,6 @@ class RayExecutor:
                     self._actors.append(self._start(place))
         if alive and all(node in self._shunned for node in alive):
             raise KeepsightError(f"No machine of the cluster can work. {'. '.join(self._shunned.values())}.")
-        return ended
 
     def _start(self, place: Place) -> _Actor:
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place.node, soft=False)

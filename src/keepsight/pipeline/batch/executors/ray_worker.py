@@ -56,7 +56,7 @@ class RayWorker:
 
     def introduce(self) -> Introduction:
         """The first call."""
-        sees = all(map(os.path.exists, self._to_be_seen))
+        sees = all(os.path.exists(path) for path in self._to_be_seen)
         return Introduction(this_process(), platform.node(), version("keepsight"), sees)
 
     def do(self, unit: Unit) -> Answer:

@@ -200,7 +200,12 @@ def _link(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
     crops, work = crop_folder(unit, config).parent, work_folder(unit, config).parent
     with _planned(unit) as video:
         made = link_video(video, places, crops, work, config.link_rule())
-    results = {"identities": made.identities, "links": made.links, "shared_masks": made.shared_masks}
+    results = {
+        "objects": len(made.identities),
+        "identities": made.identities,
+        "links": made.links,
+        "shared_masks": made.shared_masks,
+    }
     return Done(made.files, results | {"notes": made.notes})
 
 

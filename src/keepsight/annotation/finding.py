@@ -81,7 +81,7 @@ class Finder:
         found = found.only(found.scores >= least)
         items = self._masks(project, found, agreement.session, frame)
         result = project.result(case.video_id, frame)
-        there = [item.mask for item in (result.objects if result else ()) if item.present]
+        there = {item.object_id: item.mask for item in (result.objects if result else ()) if item.present}
         fresh, known = _unknown(items, there)
         if len(project.objects(case.video_id)) + len(fresh) > case.limits.objects:
             raise TooMuch(f"{len(fresh)} were found, but a video may have {case.limits.objects} objects.")
@@ -98,7 +98,8 @@ class Finder:
         if made:
             revision = case.note("objects", "masks", frames=(frame, frame + 1), by=by)
         shown = tuple((case.object(project, object_id), item) for object_id, item in made)
-        return Found(shown, known, tuple(_remarks(finder, sum(dropped.values()))), revision)
+        known_as = tuple((object_id, texts[number]) for object_id, number in known)
+        return Found(shown, len(known_as), tuple(_remarks(finder, sum(dropped.values()))), revision, known_as)
 
     def _masks(
         self, project: Project, found: Detections, session: LiveSession, frame: int
@@ -118,13 +119,17 @@ class Finder:
         return [(number, score, mask) for number, score, mask in rows if mask.area]
 
 
-def _unknown(items: list[tuple[int, float, Mask]], there: list[Mask]) -> tuple[list[tuple[int, float, Mask]], int]:
-    """Instances that nothing covers yet, and how many others there were among those of the frame's objects."""
+def _unknown(
+    items: list[tuple[int, float, Mask]], there: dict[int, Mask]
+) -> tuple[list[tuple[int, float, Mask]], list[tuple[int, int]]]:
+    """Instances that nothing covers yet, and the others as ``(object of the frame, concept)``."""
     fresh: list[tuple[int, float, Mask]] = []
-    known = 0
+    known: list[tuple[int, int]] = []
+    ids = list(there)
     for item in items:
-        if there and mask_ious([item[2]], there).max() >= KNOWN_IOU:
-            known += 1
+        overlaps = mask_ious([item[2]], list(there.values()))[0] if there else np.zeros(0)
+        if overlaps.max(initial=0.0) >= KNOWN_IOU:
+            known.append((ids[int(overlaps.argmax())], item[0]))
         elif not fresh or mask_ious([item[2]], [other[2] for other in fresh]).max() < KNOWN_IOU:
             fresh.append(item)
     return fresh, known

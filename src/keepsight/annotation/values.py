@@ -79,12 +79,14 @@ class Found:
     Attributes:
         known: instances that were left out because an object covers them already.
         remarks: what the detector wants a person to know.
+        known_as: ``(object id, text)`` of those that were left out, the surest first.
     """
 
     objects: tuple[tuple[DeskObject, TrackedObject], ...]
     known: int
     remarks: tuple[str, ...]
     revision: int
+    known_as: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)

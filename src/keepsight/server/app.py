@@ -17,6 +17,9 @@ from starlette.types import ASGIApp, Scope
 
 from keepsight.annotation import DeskSettings, Limits, Workshop
 from keepsight.models.registry import resolve
+from keepsight.server.anylabeling import routes as anylabeling
+from keepsight.server.anylabeling.remote import Remote
+from keepsight.server.anylabeling.tasks import Tasks
 from keepsight.server.catalog import Catalog
 from keepsight.server.config import ServerConfig
 from keepsight.server.errors import ApiError, install_errors
@@ -63,12 +66,15 @@ def create_app(config: ServerConfig, catalog: Catalog, workshop: Workshop) -> AS
             yield
         finally:
             tidying.cancel()
+            await app.state.tasks.close()
             await asyncio.to_thread(workshop.shut)
 
     app = FastAPI(title="Keepsight", version=version("keepsight"), lifespan=life)
     app.state.reception = Reception(config, catalog, workshop)
+    app.state.remote = Remote(app.state.reception)
+    app.state.tasks = Tasks()
     install_errors(app)
-    for part in (videos, work, events):
+    for part in (videos, work, events, anylabeling):
         app.include_router(part.router)
 
     @app.get("/health", tags=["server"])

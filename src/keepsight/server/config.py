@@ -20,7 +20,7 @@ hosts: []                     # names besides localhost by which browsers reach 
 
 roots: []                     # folders whose videos may be opened; nothing outside them is ever read
 projects: out/annotate        # where project files are kept, one a video
-allow_upload: true            # videos sent through the page, kept in `projects`
+allow_upload: true            # videos sent through the page or by X-AnyLabeling, kept in `projects`
 
 models: [builtin]             # offered in the page and to X-AnyLabeling; the first is the default
 policy: null                  # default: by the model
@@ -28,6 +28,10 @@ detector: null                # what finds words; default: the best one here tha
 device: auto
 low_score: 0.5                # a mask with a score below is marked in the timeline
 output: masks                 # masks, boxes or both
+
+anylabeling:                  # the X-AnyLabeling desktop client, with this server as its "Remote-Server"
+  new_objects: false          # clicks that do not go on with those of before begin another object (needs a blank group id)
+  look_every: 10              # frames between looks for things that a text names and that came later; 0: on the first only
 
 limits:
   body_mb: 64                 # a request, other than an upload
@@ -41,6 +45,7 @@ limits:
   feature_cache_mb: 512
   remote_frames: 3000         # frames of a session of X-AnyLabeling
   remote_body_mb: 1024        # its frames come in one request
+  remote_disk_mb: 20480       # its frames on disk; those that nobody has open go first, masks always stay
 """
 
 
@@ -60,6 +65,16 @@ class Limits(BaseModel):
     feature_cache_mb: float = Field(default=512, gt=0)
     remote_frames: int = Field(default=3000, gt=0)
     remote_body_mb: float = Field(default=1024, gt=0)
+    remote_disk_mb: float = Field(default=20480, gt=0)
+
+
+class AnyLabeling(BaseModel):
+    """See :data:`TEMPLATE`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    new_objects: bool = False
+    look_every: int = Field(default=10, ge=0)
 
 
 class ServerConfig(BaseModel):
@@ -81,6 +96,7 @@ class ServerConfig(BaseModel):
     device: str = "auto"
     low_score: float = Field(default=0.5, ge=0, le=1)
     output: Literal["masks", "boxes", "both"] = "masks"
+    anylabeling: AnyLabeling = AnyLabeling()
     limits: Limits = Limits()
 
     @property

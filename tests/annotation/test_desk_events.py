@@ -11,6 +11,7 @@ from small_desks import BLUE, FRAMES, HEIGHT, RED, WIDTH, Diary, clip, counts, s
 from keepsight.annotation import (
     Busy,
     Change,
+    Conflict,
     DeskSettings,
     FrameDone,
     Job,
@@ -205,3 +206,20 @@ def test_a_worker_does_the_urgent_first_and_drops_what_is_out_of_date():
     worker.close()
     assert worker.submit(lambda: None, Urgency.CLICK).cancelled()
     time.sleep(0)
+
+
+def test_a_desk_is_closed_in_the_middle_of_everything_and_says_so_afterwards(shop, tmp_path):
+    desk = shop.open("one", clip(), tmp_path / "one.keepsight").result()
+    desk.prompt(RED).result()
+    desk.track(TrackRequest(8)).result()
+    asked = [desk.preview(RED, who=str(number)) for number in range(3)] + [desk.timeline() for _ in range(3)]
+    shop.close("one")
+    for future in asked:
+        assert future.done()
+    with pytest.raises(Conflict, match="open it again"):
+        desk.view()
+    with pytest.raises(Conflict, match="open it again"):
+        desk.prompt(RED)
+    again = shop.open("one", clip(), tmp_path / "one.keepsight").result()
+    assert again.jobs().result()[0].state in ("cancelled", "finished")
+    assert not list(tmp_path.glob("*.tmp"))

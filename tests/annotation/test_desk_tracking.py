@@ -9,9 +9,10 @@ import pytest
 from small_desks import BLUE, FRAMES, RED, Diary, clip, counts, square, stored, track, wait
 
 import keepsight
-from keepsight.annotation import Conflict, Desk, Locked, Said, TrackRequest
-from keepsight.core import InputError, Source
+from keepsight.annotation import Conflict, Desk, FrameDone, Locked, Said, TrackRequest
+from keepsight.core import InputError, Source, StoreError
 from keepsight.memory import POLICIES
+from keepsight.store import Project
 
 
 def test_clicks_and_ways_give_what_a_plain_session_gives(desk, model):
@@ -208,3 +209,51 @@ def test_every_policy_goes_on_from_what_is_stored(shop, tmp_path, policy):
         assert job.state == "finished", job.message
     assert list(stored(again, 1)) == list(stored(again, 2)) == list(range(FRAMES))
     assert {frame: counts(again, 1)[frame] for frame in range(5, 17)} == {f: before[f] for f in range(5, 17)}
+
+
+def test_what_people_do_while_a_job_is_going_is_heeded_at_the_next_frame(desk):
+    diary = Diary()
+    desk.prompt(RED).result()
+    desk.prompt(replace(BLUE, frame=8)).result()
+    third = desk.prompt(replace(RED, frame=8, label="third")).result().object.id
+    desk.subscribe(diary)
+    desk.track(TrackRequest(8)).result()
+    diary.wait_for_frames(1)
+    desk.remove_object(1).result()
+    desk.change_object(2, locked=True).result()
+    drawn = max(diary.frames) + 5
+    desk.set_mask(third, drawn, square(3, 3)).result()
+    done = set(diary.frames)
+    job = wait(desk)
+    assert job.state == "finished", job.message
+    assert drawn not in done, "the job was quicker than this test"
+    after = {event.what.frame: event.what.objects for event in diary.events if isinstance(event.what, FrameDone)}
+    late = [frame for frame in after if frame > max(done) + 1]
+    assert late
+    assert {item.object_id for frame in late for item in after[frame]} == {third}
+    assert stored(desk, third)[drawn].mask == square(3, 3)
+    assert max(stored(desk, 2)) <= max(done) + 1
+    assert list(stored(desk, third)) == list(range(8, FRAMES))
+    desk.undo().result()
+    desk.undo().result()
+    assert [item.locked for item in desk.view().result().objects if item.id == 2] == [False]
+
+
+def test_a_full_disk_ends_the_job_and_loses_nothing(desk, monkeypatch):
+    desk.prompt(RED).result()
+    note, calls = Project.note_run, []
+
+    def full(self, run_id, facts):
+        calls.append(facts)
+        if len(calls) == 5:
+            raise StoreError("The disk is full.")
+        note(self, run_id, facts)
+
+    monkeypatch.setattr(Project, "note_run", full)
+    failed = track(desk, 8)
+    assert (failed.state, failed.message, failed.done, failed.resumable) == ("failed", "The disk is full.", 4, True)
+    assert list(stored(desk, 1)) == list(range(8, 13))
+    desk.resume(failed.id).result()
+    job = wait(desk)
+    assert (job.state, job.done) == ("finished", FRAMES - 9)
+    assert list(stored(desk, 1)) == list(range(8, FRAMES))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from keepsight.annotation.events import Bulletin
-from keepsight.annotation.trouble import Locked, NotFound
+from keepsight.annotation.trouble import Conflict, Locked, NotFound
 from keepsight.annotation.values import Change, ChangedPart, DeskObject, Limits
 from keepsight.annotation.worker import Urgency, Worker
 from keepsight.render.palette import object_colour, to_hex
@@ -18,6 +18,8 @@ from keepsight.store import Project, StoredObject
 from keepsight.video import VideoSource
 
 Result = TypeVar("Result")
+
+_CLOSED = "The video was closed; open it again."
 
 
 class Case:
@@ -41,22 +43,35 @@ class Case:
         self._clerk = ThreadPoolExecutor(1, f"keepsight-clerk-{key[:8]}")
         self._local = threading.local()
         self._counter = itertools.count(1)
+        self._closed = False
 
     # ---- threads ----
 
     def clerk(self, work: Callable[[Project], Result]) -> Future[Result]:
-        """Has something done to the project, in the order of asking."""
-        return self._clerk.submit(lambda: work(self._project()))
+        """Has something done to the project, in the order of asking.
+
+        Raises:
+            Conflict: the desk is closed.
+        """
+        try:
+            return self._clerk.submit(lambda: work(self._project()))
+        except RuntimeError:
+            raise Conflict(_CLOSED) from None
 
     def at_worker(
         self, work: Callable[[Project], Result], urgency: Urgency, key: Hashable | None = None
     ) -> Future[Result | None]:
-        """Has something done that needs the model."""
+        """Has something done that needs the model; raises as :meth:`clerk` does."""
+        if self._closed:
+            raise Conflict(_CLOSED)
         return self.worker.submit(lambda: work(self._project()), urgency, key)
 
     def _project(self) -> Project:
         project: Project | None = getattr(self._local, "project", None)
         if project is None:
+            if self._closed:
+                # Work that was still in the queue must not open the file again.
+                raise Conflict(_CLOSED)
             project = self._local.project = Project.open(self.path)
         return project
 
@@ -68,6 +83,7 @@ class Case:
 
     def close(self) -> None:
         """Ends the clerk and closes the video; waits for what is in hand."""
+        self._closed = True
         self.worker.submit(self._close_project, Urgency.CLICK).result()
         self._clerk.submit(self._close_project).result()
         self._clerk.shutdown(wait=True)

@@ -93,8 +93,8 @@ class Desk:
         return str(self._case.path)
 
     def line(self) -> Future[DeskLine]:
-        """The video, for a list of videos."""
-        return self._ask(self._line)
+        """The video, for a list of videos; does not count as a use."""
+        return self._case.clerk(self._line)
 
     def view(self) -> Future[DeskView]:
         """Everything but masks."""
@@ -134,7 +134,7 @@ class Desk:
 
     def picture(self, frame: int, width: int | None = None) -> Future[Picture]:
         """A frame as JPEG, at most ``width`` px wide."""
-        self._touch()
+        self.touch()
         case = self._case
         make = lambda: draw(case.video, frame, width)  # noqa: E731
         return self._painters.submit(lambda: self._pictures.get((self.key, frame, width), make))
@@ -175,7 +175,7 @@ class Desk:
 
     def subscribe(self, listener: Listener, since: int | None = None) -> Callable[[], None]:
         """See :meth:`keepsight.annotation.events.Bulletin.subscribe`."""
-        self._touch()
+        self.touch()
         return self._case.bulletin.subscribe(listener, since)
 
     # ---- pointing ----
@@ -183,7 +183,7 @@ class Desk:
     def look_at(self, frame: int) -> Future[None]:
         """Gets a frame ready for clicks, before the first; of several calls that wait the last one counts."""
         settings = self._settings
-        self._touch()
+        self.touch()
         return self._case.at_worker(
             lambda project: self._clicks.look_at(settings, frame), Urgency.LOOK, ("look", self.key)
         )
@@ -200,7 +200,7 @@ class Desk:
             who: of several previews of one person that wait only the last is answered, the others give ``None``.
         """
         settings = self._settings
-        self._touch()
+        self.touch()
         return self._case.at_worker(
             lambda project: self._clicks.preview(project, settings, said), Urgency.HOVER, ("preview", self.key, who)
         )
@@ -451,15 +451,16 @@ class Desk:
             self.cancel(job.id).result()
         self._case.close()
 
-    def _touch(self) -> None:
+    def touch(self) -> None:
+        """Counts as a use."""
         self._used = time.monotonic()
 
     def _ask(self, work: Callable[[Project], Result]) -> Future[Result]:
-        self._touch()
+        self.touch()
         return self._case.clerk(work)
 
     def _click(self, work: Callable[[Project], Result]) -> Future[Result]:
-        self._touch()
+        self.touch()
         future: Future[Result] = self._case.at_worker(work, Urgency.CLICK)  # type: ignore[assignment]
         return future
 

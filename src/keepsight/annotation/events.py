@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from keepsight.annotation.values import Change, Event, FrameDone, Job, Listener, People
 
-_KEPT_EVENTS = 2000
+_KEPT_EVENTS = 500  # of a frame with 20 objects each: 10 MB
 _log = logging.getLogger(__name__)
 
 

@@ -99,6 +99,7 @@ class Workshop:
         with self._lock:
             known = self._desks.get(key)
             if known is not None:
+                known[0].touch()
                 done: Future[Desk] = Future()
                 done.set_result(known[0])
                 return done

@@ -85,9 +85,15 @@ def stage_rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
     for stage in STAGES:
         mine = [unit for unit in units if unit.stage == stage]
         states = Counter(unit.state for unit in mine)
-        row = {"stage": stage, "units": len(mine), "seconds": sum(unit.seconds for unit in mine), **states}
+        row: dict[str, Any] = {
+            "stage": stage,
+            "units": len(mine),
+            "seconds": sum(unit.seconds for unit in mine),
+            **states,
+        }
         for name in ("peak_mib", "peak_gpu_mib"):
-            row[name] = max((unit.results[name] for unit in mine if name in unit.results), default=None)
+            held = [float(unit.results[name]) for unit in mine if name in unit.results]
+            row[name] = max(held) if held else None
         row["since_start"] = any(unit.results.get("peak_since_start") for unit in mine)
         rows.append(row)
     longest = max((row["seconds"] for row in rows), default=0.0)

@@ -52,6 +52,7 @@ def settings(videos: Path, out: Path) -> list[str]:
         "prompt_class": "cow",
         "rules": {"hotstart_frames": 0},
         "crop_size": 64,
+        "boxes": "both",
         "crop_path": "per-frame",
     }
     config.write_text(yaml.safe_dump(values))

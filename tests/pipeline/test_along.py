@@ -70,7 +70,7 @@ def check_equal(job: SegmentJob, tmp_path: Path, pictures: dict[str, list[np.nda
     assert ours.keys() == pictures.keys()
     for name, shown in pictures.items():
         np.testing.assert_array_equal(shown, ours[name])
-    assert made.boxes.read_bytes() == plain.boxes.read_bytes()
+    assert made.boxes[0].read_bytes() == plain.boxes[0].read_bytes()
     with (
         Project.open(job.project_path, read_only=True) as project,
         open_video(job.video) as video,

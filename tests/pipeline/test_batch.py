@@ -78,7 +78,7 @@ def check_crops(out: Path, video: str, clip: int, frames: int) -> None:
     folder, masks = (out / kind / video / f"{clip:04d}" for kind in ("crops", "work"))
     with (folder / "boxes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    film = folder / "objects" / f"{rows[0]['object']}.mp4"
+    film = folder / "objects" / f"{rows[0]['object_id']}.mp4"
     assert list((folder / "objects").iterdir()) == [film]
     with open_video(film) as opened:
         pictures = [frame.rgb for frame in opened.frames()]
@@ -87,7 +87,7 @@ def check_crops(out: Path, video: str, clip: int, frames: int) -> None:
     assert {row["label"] for row in rows} == {"cow"}
     for rgb, row, path in zip(pictures, rows, sorted((masks / "masks").glob("*.png")), strict=True):
         assert rgb.shape == (64, 64, 3)
-        mask = (np.array(Image.open(path)) == int(row["object"])).astype(np.uint8)
+        mask = (np.array(Image.open(path)) == int(row["object_id"])).astype(np.uint8)
         disc = np.zeros_like(mask)
         cv2.circle(disc, place(int(row["frame"]) + 12 * (clip - 1), *SIZES[video]), RADIUS_PX - 1, 1, -1)
         scale = 64 / float(row["window_side"])

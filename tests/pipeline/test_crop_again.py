@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 from small_jobs import PROMPTS, small_job, write_clip
 
 from keepsight.cli.main import run
+from keepsight.core import InputError
+from keepsight.pipeline.batch.config import BatchConfig
 from keepsight.pipeline.segment import run_segment
 from keepsight.store import Project
 from keepsight.video import open_video
@@ -46,6 +50,46 @@ def test_cut_outs_show_the_object_and_the_table_says_where(earlier: Path, tmp_pa
         inside = rgb[int(y1) + 6 : int(y2) - 6, int(x1) + 6 : int(x2) - 6].astype(int)
         assert np.abs(inside - (220, 60, 40)).mean() < 25
         assert rgb[:4].max() < 40, "the window's margin lies outside the mask"
+
+
+def test_the_same_table_as_parquet_which_can_be_imported(earlier: Path, tmp_path: Path, capfd) -> None:
+    out = tmp_path / "crops"
+    assert run(["crop", str(earlier / "out"), "--out", str(out), "--boxes", "both"]) == 0
+    with (out / "boxes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = parquet.read_table(out / "boxes.parquet")
+    assert list(table.column_names) == list(rows[0])
+    exported = tmp_path / "exported"
+    assert run(["export", str(earlier / "out"), "--format", "parquet", "--out", str(exported)]) == 0
+    [file] = exported.rglob("boxes.parquet")
+    theirs = parquet.read_table(file)
+    shared = [name for name in theirs.column_names if name in table.column_names]
+    assert shared == theirs.column_names
+    assert [table.schema.field(name).type for name in shared] == [theirs.schema.field(name).type for name in shared]
+    for name in ("frame", "object_id", "label", "x1", "y1", "x2", "y2"):
+        assert table[name].to_pylist() == theirs[name].to_pylist()
+    for mine, row in zip(table.to_pylist(), rows, strict=True):
+        assert {name: type(value)(row[name]) for name, value in mine.items()} == mine
+    assert run(["crop", str(earlier / "out"), "--out", str(out), "--boxes", "parquet", "--overwrite"]) == 0
+    assert {path.name for path in out.iterdir()} == {"boxes.parquet", "objects"}
+    capfd.readouterr()
+    back = ["import", str(out / "boxes.parquet"), "--format", "parquet", "--video", str(earlier / "clip.mp4")]
+    assert run([*back, "--project", str(tmp_path / "back.keepsight")]) == 0
+    with Project.open(tmp_path / "back.keepsight", read_only=True) as project:
+        assert [point.frame for point in project.track(1, 1)] == list(range(4, 16))
+
+
+def test_parquet_needs_pyarrow(earlier: Path, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "pyarrow" else find(name, *rest)
+    )
+    assert run(["crop", str(earlier / "out"), "--out", str(tmp_path / "c"), "--boxes", "both"]) == 2
+    assert "pip install keepsight[parquet]" in capfd.readouterr().err
+    assert not (tmp_path / "c").exists()
+    config = BatchConfig(input_folder=tmp_path, detector="motion", boxes="parquet")
+    with pytest.raises(InputError, match="pyarrow"):
+        config.check()
 
 
 def test_backgrounds(earlier: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 import yaml
 
@@ -47,6 +48,7 @@ def batch(videos: Path, out: Path, **changes: object) -> int:
         "prompt_class": "cow",
         "rules": {"hotstart_frames": 0},
         "crop_size": 64,
+        "boxes": "both",
     }
     config = out.with_suffix(".yaml")
     config.write_text(yaml.safe_dump(values | changes))
@@ -92,6 +94,10 @@ def test_each_keeps_one_identity_through_all_clips(linked: tuple[Path, int, int]
         (str(identity), clip) for identity in (1, 2) for clip in range(1, len(plan) + 1)
     ]
     boxes = table(folder / "boxes.csv")
+    typed = parquet.read_table(folder / "boxes.parquet").to_pylist()
+    assert [
+        {name: type(value)(row[name]) for name, value in item.items()} for item, row in zip(typed, boxes, strict=True)
+    ] == typed
     whose = {row["identity"]: nearest(row)[0] for row in boxes if row["frame"] == "0"}
     assert sorted(whose.values()) == [0, 1]
     for row in boxes:

@@ -26,6 +26,12 @@ class Absent(StrEnum):
     BLACK = "black"
 
 
+class Boxes(StrEnum):
+    CSV = "csv"
+    PARQUET = "parquet"
+    BOTH = "both"
+
+
 def crop(
     project: Annotated[Path, typer.Argument(help="Output folder of an earlier run, or its project file.")],
     out: Annotated[
@@ -36,6 +42,7 @@ def crop(
     background: Annotated[Background, typer.Option("--background", help="Outside the mask.")] = Background.BLACK,
     path: Annotated[CameraPath, typer.Option("--path", help="How the window follows.")] = CameraPath.SMOOTH,
     absent: Annotated[Absent, typer.Option("--absent", help="Frames without the object.")] = Absent.SKIP,
+    boxes: Annotated[Boxes, typer.Option("--boxes", help="Table of boxes.")] = Boxes.CSV,
     video: Annotated[str | None, typer.Option("--video", help="Where the video is now, if it was moved.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier cut-outs there.")] = False,
 ) -> None:
@@ -48,7 +55,7 @@ def crop(
 
     style = crop_style_of(size=size, margin=margin, background=background, path=path, absent=absent)
     with show.progress_bar() as progress:
-        made = crop_objects(project, out, style=style, video=video, overwrite=overwrite, progress=progress)
+        made = crop_objects(project, out, style=style, video=video, overwrite=overwrite, boxes=boxes, progress=progress)
     console = show.out()
     for line in made.notes:
         console.print(f"note: {line}", markup=False)
@@ -56,4 +63,5 @@ def crop(
     console.print(f"Cut {count} object{'' if count == 1 else 's'} out of {made.frames} frames.", markup=False)
     for object_id, clip in made.clips.items():
         console.print(f"  object {object_id}  {show.shown(clip)}", markup=False)
-    console.print(f"  boxes     {show.shown(made.boxes)}", markup=False)
+    for table in made.boxes:
+        console.print(f"  boxes     {show.shown(table)}", markup=False)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import importlib.util
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,16 +18,24 @@ from keepsight.formats.exchange import Export, Import, ReadFrame, ReadObject, ch
 from keepsight.formats.rows import IntArray, TextRows, frames_of
 
 CSV, PARQUET = "boxes.csv", "boxes.parquet"
-COLUMNS = ("frame", "time_s", "object_id", "label", "x1", "y1", "x2", "y2", "score")
+COLUMNS = {
+    "frame": int,
+    "time_s": float,
+    "object_id": int,
+    "label": str,
+    "x1": float,
+    "y1": float,
+    "x2": float,
+    "y2": float,
+    "score": float,
+}
 _BATCH_ROWS = 5000
 
 
 def write_csv(source: Export, folder: Path) -> None:
     """Writes ``boxes.csv``: corners in px, the far ones on the far edge; rows only where an object is present."""
-    with (folder / CSV).open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(_rows(source))
+    with TableWriter([folder / CSV], COLUMNS) as table:
+        table.write(_rows(source))
 
 
 def write_parquet(source: Export, folder: Path) -> None:
@@ -34,13 +44,73 @@ def write_parquet(source: Export, folder: Path) -> None:
     Raises:
         InputError: ``pyarrow`` is not installed.
     """
-    pyarrow, parquet = _pyarrow()
-    kinds = (pyarrow.int64(), pyarrow.float64(), pyarrow.int64(), pyarrow.string(), *[pyarrow.float64()] * 5)
-    schema = pyarrow.schema(list(zip(COLUMNS, kinds, strict=True)))
-    with parquet.ParquetWriter(folder / PARQUET, schema) as writer:
-        for rows in _batches(_rows(source)):
-            columns = [pyarrow.array(values, kind) for values, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
-            writer.write_batch(pyarrow.record_batch(columns, schema=schema))
+    with TableWriter([folder / PARQUET], COLUMNS) as table:
+        table.write(_rows(source))
+
+
+class TableWriter:
+    """Writes the same rows into CSV and Parquet files, a few thousand at a time.
+
+    Args:
+        files: told apart by their suffix, ``.csv`` or ``.parquet``.
+        columns: ``int``, ``float`` or ``str`` by name. CSV takes values as they are; Parquet gets int64, float64 and strings.
+
+    Raises:
+        InputError: Parquet is wanted and ``pyarrow`` is not installed.
+    """
+
+    def __init__(self, files: Sequence[Path], columns: Mapping[str, type]) -> None:
+        self._kinds = list(columns.values())
+        self._waiting: list[Sequence[Any]] = []
+        self._csvs: list[Any] = []
+        self._parquets: list[Any] = []
+        with ExitStack() as opened:
+            for path in files:
+                if path.suffix == ".parquet":
+                    pyarrow, parquet = _pyarrow()
+                    types = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
+                    schema = pyarrow.schema([(name, types[kind]) for name, kind in columns.items()])
+                    writer = opened.enter_context(parquet.ParquetWriter(path, schema))
+                    self._parquets.append((pyarrow, writer, schema))
+                else:
+                    file = opened.enter_context(path.open("w", encoding="utf-8", newline=""))
+                    self._csvs.append(csv.writer(file, lineterminator="\n"))
+            self._stack = opened.pop_all()
+        for out in self._csvs:
+            out.writerow(columns)
+
+    def write(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Adds rows, values in the order of the columns."""
+        for row in rows:
+            self._waiting.append(row)
+            if len(self._waiting) == _BATCH_ROWS:
+                self._flush()
+
+    def _flush(self) -> None:
+        rows, self._waiting = self._waiting, []
+        for out in self._csvs:
+            out.writerows(rows)
+        if not rows or not self._parquets:
+            return
+        columns = [[kind(row[place]) for row in rows] for place, kind in enumerate(self._kinds)]
+        for pyarrow, writer, schema in self._parquets:
+            arrays = [pyarrow.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+            writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack:
+            if kind is None:
+                self._flush()
+
+
+def check_parquet() -> None:
+    """Raises :class:`InputError` where Parquet cannot be written."""
+    _pyarrow()
 
 
 def _rows(source: Export) -> Iterator[tuple[Any, ...]]:
@@ -51,17 +121,6 @@ def _rows(source: Export) -> Iterator[tuple[Any, ...]]:
                 source.losses["masks_as_boxes"] += 1
                 label = source.label(item.object_id)
                 yield result.frame, result.time_s, item.object_id, label, *item.mask.box, round(item.score, 5)
-
-
-def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    batch = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _BATCH_ROWS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def read_csv(source: Import) -> Iterator[ReadFrame]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from keepsight.core import InputError, StoreError
+from keepsight.formats.tables import TableWriter, check_parquet
 from keepsight.pipeline.job import PROJECT_NAME, Progress, ProgressCallback
 from keepsight.pipeline.outputs import Watched, crop_style
 from keepsight.render import CropStyle, render_all
@@ -24,11 +25,26 @@ if TYPE_CHECKING:
     from keepsight.store import StoredVideo
     from keepsight.video import VideoSource
 
-BOXES_NAME, OBJECTS_NAME = "boxes.csv", "objects"
-_COLUMNS = (
-    *("object", "label", "frame", "time_s", "x1", "y1", "x2", "y2", "area_px", "score", "presence"),
-    *("window_x1", "window_y1", "window_side", "crop_frame"),
-)
+OBJECTS_NAME = "objects"
+TABLES = {"csv": ("boxes.csv",), "parquet": ("boxes.parquet",), "both": ("boxes.csv", "boxes.parquet")}
+"""Files of boxes by what is asked for."""
+_COLUMNS = {
+    "object_id": int,
+    "label": str,
+    "frame": int,
+    "time_s": float,
+    "x1": float,
+    "y1": float,
+    "x2": float,
+    "y2": float,
+    "area_px": int,
+    "score": float,
+    "presence": float,
+    "window_x1": float,
+    "window_y1": float,
+    "window_side": float,
+    "crop_frame": int,
+}
 
 
 @dataclass
@@ -37,14 +53,14 @@ class CropOutcome:
 
     Attributes:
         clips: path by object id; an object that is never visible has none.
-        boxes: the CSV of boxes.
+        boxes: tables of boxes.
         frames: frames of the project.
         notes: lines a person should read.
         decoded: frames that were decoded for it.
     """
 
     clips: dict[int, Path]
-    boxes: Path
+    boxes: list[Path]
     frames: int
     labels: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -71,6 +87,7 @@ def crop_objects(
     style: CropStyle | None = None,
     video: str | Path | None = None,
     overwrite: bool = False,
+    boxes: str = "csv",
     patches: Path | None = None,
     threads: int | None = None,
     progress: ProgressCallback | None = None,
@@ -82,16 +99,19 @@ def crop_objects(
         out: default ``crops`` beside the project.
         style: how to cut.
         video: where the video is now; default where it was when it was tracked.
+        boxes: ``csv``, ``parquet`` or ``both``; a table of the other kind that is there goes, for it would be about other crops.
         patches: file in which pixels were kept when it was tracked (:mod:`keepsight.render.patches`), so that only what is
             missing there is decoded again; it is made where there is none.
         threads: objects encoded at a time.
 
     Raises:
-        InputError: no such project, no result in it, or not its video.
+        InputError: no such project, no result in it, or not its video; Parquet without ``pyarrow``.
         StoreError: cut-outs are there already, or the folder cannot be written.
     """
     path = where / PROJECT_NAME if where.is_dir() else where
     out = out or path.parent / "crops"
+    if boxes != "csv":
+        check_parquet()
     style = style or CropStyle()
     if not path.is_file():
         raise InputError(
@@ -115,11 +135,15 @@ def crop_objects(
             else:
                 cut = _cut_from(patches, source, project, stored, out, style, threads, tell)
                 crops, decoded = cut.crops, cut.decoded
-            boxes = out / BOXES_NAME
-            with replacing_file(boxes) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows(_rows(project, stored, source, style))
+            tables = [out / name for name in TABLES[boxes]]
+            with ExitStack() as stack:
+                temporary = [stack.enter_context(replacing_file(path)) for path in tables]
+                with TableWriter(temporary, _COLUMNS) as table:
+                    table.write(_rows(project, stored, source, style))
+            for path in {out / name for name in TABLES["both"]} - set(tables):
+                path.unlink(missing_ok=True)
             labels = {item.object_id: item.label or "" for item in project.objects(stored.id)}
-            return CropOutcome(crops, boxes, frames, labels, list(source.warnings), decoded)
+            return CropOutcome(crops, tables, frames, labels, list(source.warnings), decoded)
 
 
 def _cut_from(
@@ -160,7 +184,6 @@ def _open_tracked(stored: StoredVideo, now: str | Path | None) -> VideoSource:
 
 def _rows(project: Project, stored: StoredVideo, source: VideoSource, style: CropStyle) -> Iterator[tuple[Any, ...]]:
     """One row an object and frame on which it is visible; ``crop_frame`` is the frame of its cut-out."""
-    yield _COLUMNS
     done = sorted(project.frames_done(stored.id))
     place = {frame: number for number, frame in enumerate(done)} if style.absent == "black" else {}
     times_s = source.times_s
@@ -187,5 +210,5 @@ def clear_unfinished(folder: Path) -> None:
     for pattern in (f".{OBJECTS_NAME}.*.tmp", f".{OBJECTS_NAME}.*.old"):
         for path in folder.glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(".boxes.*.csv"):
+    for path in folder.glob(".boxes.*.*"):
         path.unlink(missing_ok=True)

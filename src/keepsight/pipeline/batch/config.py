@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from keepsight.core import InputError
+from keepsight.formats.tables import check_parquet
 from keepsight.pipeline.clips import CutRule
 from keepsight.pipeline.crops import crop_style_of
 from keepsight.pipeline.seams import LinkRule
@@ -40,6 +41,7 @@ crop_size: null               # side in px; default: by the object, 64 to 640
 crop_margin: 0.15             # room on every side, as a part of the object
 crop_background: black        # black, blur or original
 crop_path: smooth             # smooth, per-frame or fixed
+boxes: csv                    # boxes by frame: csv, parquet (needs pyarrow) or both
 overlay: false                # every clip with its masks drawn over it, too
 
 # Going on across cuts: an object of a clip and one of the next are the same where their masks overlap at the cut.
@@ -82,6 +84,7 @@ class BatchConfig(BaseModel):
     crop_margin: float = 0.15
     crop_background: Literal["black", "blur", "original"] = "black"
     crop_path: Literal["smooth", "per-frame", "fixed"] = "smooth"
+    boxes: Literal["csv", "parquet", "both"] = "csv"
     overlay: bool = False
     link_clips: bool = True
     link_iou: float = 0.3
@@ -123,6 +126,8 @@ class BatchConfig(BaseModel):
         crop_style_of(
             size=self.crop_size, margin=self.crop_margin, background=self.crop_background, path=self.crop_path
         )
+        if self.boxes != "csv":
+            check_parquet()
         if not self.prompt_class and self.detector not in ("motion", "everything"):
             raise InputError(
                 "What is to be found? Say prompt_class (--text), or a detector that needs no words: motion."

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from keepsight.core import FrameResult, Mask, TrackedObject
-from keepsight.pipeline.crops import OBJECTS_NAME
+from keepsight.formats.tables import TableWriter
+from keepsight.pipeline.crops import OBJECTS_NAME, TABLES
 from keepsight.pipeline.folder import add_video
 from keepsight.pipeline.job import PROJECT_NAME
 from keepsight.pipeline.seams import ClipObject, Identity, LinkRule, link_clips
@@ -22,12 +23,23 @@ from keepsight.store import Project
 from keepsight.store.files import replacing_file, replacing_folder
 from keepsight.video import VideoSource
 
-BOXES_NAME, IDENTITIES_NAME = "boxes.csv", "identities.csv"
-_OURS = rf"{BOXES_NAME}|{IDENTITIES_NAME}|[^/]+_\d{{4,}}/clip_\d{{4,}}\.mp4"
-_BOX_COLUMNS = (
-    *("identity", "label", "frame", "time_s", "x1", "y1", "x2", "y2", "area_px", "score", "presence"),
-    *("clip", "object"),
-)
+IDENTITIES_NAME = "identities.csv"
+_OURS = rf"{'|'.join(TABLES['both'])}|{IDENTITIES_NAME}|[^/]+_\d{{4,}}/clip_\d{{4,}}\.mp4"
+_BOX_COLUMNS = {
+    "identity": int,
+    "label": str,
+    "frame": int,
+    "time_s": float,
+    "x1": float,
+    "y1": float,
+    "x2": float,
+    "y2": float,
+    "area_px": int,
+    "score": float,
+    "presence": float,
+    "clip": int,
+    "object": int,
+}
 _IDENTITY_COLUMNS = (
     *("identity", "label", "clip", "object", "first_frame", "last_frame", "first_s", "last_s", "frames", "crop"),
 )
@@ -124,7 +136,7 @@ class StoredTracks:
 
 
 def link_video(
-    source: VideoSource, places: Sequence[ClipPlace], crops: Path, work: Path, rule: LinkRule
+    source: VideoSource, places: Sequence[ClipPlace], crops: Path, work: Path, rule: LinkRule, boxes: str = "csv"
 ) -> LinkOutcome:
     """Links the objects of a video's clips and writes what follows from that. Doing it again replaces everything.
 
@@ -133,6 +145,7 @@ def link_video(
 
     Args:
         places: the clips, by rising number; one that was not followed to its end is left out, and said.
+        boxes: ``csv``, ``parquet`` or ``both``.
 
     Raises:
         StoreError: a folder cannot be written, or holds files of a person.
@@ -156,8 +169,10 @@ def link_video(
         files = _place_cutouts(linked.identities, {place.number: place.crops for place in places}, folder)
         _write_identities(folder / IDENTITIES_NAME, linked.identities, files, source)
         with replacing_file(work / PROJECT_NAME) as temporary, Project.create(temporary) as project:
-            outcome.shared_masks = _merge(followed, linked.identities, project, source, folder / BOXES_NAME)
-    outcome.files = [target / IDENTITIES_NAME, target / BOXES_NAME, *(target / path for path in files.values())]
+            tables = [folder / name for name in TABLES[boxes]]
+            outcome.shared_masks = _merge(followed, linked.identities, project, source, tables)
+    outcome.files = [target / IDENTITIES_NAME, *(target / name for name in TABLES[boxes])]
+    outcome.files += [target / path for path in files.values()]
     outcome.identities = [
         {
             "identity": identity.number,
@@ -224,9 +239,13 @@ def _write_identities(
 
 
 def _merge(
-    clips: Sequence[StoredTracks], identities: Sequence[Identity], project: Project, source: VideoSource, boxes: Path
+    clips: Sequence[StoredTracks],
+    identities: Sequence[Identity],
+    project: Project,
+    source: VideoSource,
+    boxes: Sequence[Path],
 ) -> int:
-    """Writes the tracks of the whole video into a project and its boxes into a table, side by side.
+    """Writes the tracks of the whole video into a project and its boxes into tables, side by side.
 
     Returns:
         How many masks on shared frames were left out because the earlier clip has one of the same object.
@@ -238,9 +257,7 @@ def _merge(
     labels = {identity.number: identity.label for identity in identities if identity.label}
     times_s = source.times_s
     frames = _whole(clips, owner, counts)
-    with boxes.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_BOX_COLUMNS)
+    with TableWriter(boxes, _BOX_COLUMNS) as table:
         while group := list(islice(frames, _FRAMES_A_WRITE)):
             with project.transaction():
                 for frame, shown in group:
@@ -248,7 +265,7 @@ def _merge(
                     objects = tuple(item for _, _, item in shown)
                     result = FrameResult(frame, time_s, source.height, source.width, objects)
                     project.write_result(video, run, result, labels=labels)
-                    writer.writerows(_box_row(frame, time_s, labels, *one) for one in shown)
+                    table.write(_box_row(frame, time_s, labels, *one) for one in shown)
     project.finish_run(run, "finished")
     return counts["shared"]
 

@@ -167,6 +167,7 @@ def _crop(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
         style=_style(config),
         video=clip_path(unit, config),
         overwrite=True,
+        boxes=config.boxes,
         patches=patches,
         threads=max(1, min(4, (os.cpu_count() or 1) // config.cpu_workers)),
     )
@@ -176,7 +177,7 @@ def _crop(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
         {"id": object_id, "label": made.labels.get(object_id, ""), "clip": str(path)}
         for object_id, path in made.clips.items()
     ]
-    return Done([*made.clips.values(), made.boxes], {"objects": objects, "decoded_again": made.decoded})
+    return Done([*made.clips.values(), *made.boxes], {"objects": objects, "decoded_again": made.decoded})
 
 
 def _style(config: BatchConfig) -> CropStyle:
@@ -199,7 +200,7 @@ def _link(unit: Unit, config: BatchConfig, _: Equipment) -> Done:
     ]
     crops, work = crop_folder(unit, config).parent, work_folder(unit, config).parent
     with _planned(unit) as video:
-        made = link_video(video, places, crops, work, config.link_rule())
+        made = link_video(video, places, crops, work, config.link_rule(), config.boxes)
     results = {
         "objects": len(made.identities),
         "identities": made.identities,

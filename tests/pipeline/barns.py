@@ -54,6 +54,7 @@ def settings(videos: Path, out: Path) -> list[str]:
         "crop_size": 64,
         "boxes": "both",
         "crop_path": "per-frame",
+        "attempts": 4,
     }
     config.write_text(yaml.safe_dump(values))
     return ["pipeline", "run", str(config)]

@@ -107,7 +107,8 @@ def test_a_second_run_makes_what_is_missing_and_nothing_else(calm: Path, videos:
     gone.unlink()
     assert run([*settings(videos, calm), "--log", "json"]) == 0
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert {line["event"] for line in lines} == {"unit", "progress"}
+    assert {line["event"] for line in lines} == {"unit", "progress", "end"}
+    assert (lines[-1]["event"], lines[-1]["failed"]) == ("end", 1)
     assert all(
         set(line["ended"]) == set(line["total"]) >= {"plan", "crop"} for line in lines if line["event"] == "progress"
     )

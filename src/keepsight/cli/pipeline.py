@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -159,14 +160,17 @@ def _go(out: Path, log: Log, executor: Where | None = None, address: str | None 
         raise Cancelled(
             f"Stopped; everything that was done is kept. Go on with: keepsight pipeline resume {out}"
         ) from None
-    if log is Log.TEXT:
-        _conclude(outcome)
+    _conclude(outcome, log)
 
 
-def _conclude(outcome: BatchOutcome) -> None:
+def _conclude(outcome: BatchOutcome, log: Log) -> None:
     from keepsight.cli import show
 
     done = outcome.counts["crop", "done"]
+    if log is Log.JSON:
+        report = str(outcome.report) if outcome.report is not None else None
+        typer.echo(json.dumps({"event": "end", "clips": done, "failed": len(outcome.failed), "report": report}))
+        return
     typer.echo(f"{done} clip{'' if done == 1 else 's'} done, {len(outcome.failed)} failed.")
     if outcome.report is not None:
         typer.echo(f"  report  {show.shown(outcome.report)}")

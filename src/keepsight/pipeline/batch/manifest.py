@@ -132,7 +132,7 @@ class Manifest:
                 raise InputError(
                     f"{self.path} was written by another version of keepsight; choose another output_folder (--out)."
                 )
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_FORM}; COMMIT;")
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_FORM}; COMMIT;")
 
     def close(self) -> None:
         self._db.close()

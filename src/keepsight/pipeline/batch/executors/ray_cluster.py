@@ -29,6 +29,8 @@ from keepsight.store.runs import is_alive, is_of_this_machine
 _IDLE_DEATHS = 3
 _NODES_S = 2.0
 _PATIENCE_S = 60.0
+_STORE_BYTES = 100 * 2**20
+"""Nearly the least that Ray takes: nothing large goes through it."""
 
 
 @dataclass
@@ -75,7 +77,9 @@ class RayExecutor:
         ray = self._ray
         if not ray.is_initialized():
             address = self._config.ray_address or ("auto" if os.environ.get("RAY_ADDRESS") else "local")
-            begin: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+            begin: dict[str, Any] = {}
+            if address == "local":
+                begin = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
             try:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **begin)
             except Exception as error:

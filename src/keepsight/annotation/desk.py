@@ -434,8 +434,9 @@ class Desk:
 
     @property
     def idle_s(self) -> float:
-        """Seconds since somebody used the desk; 0 while a job is going or somebody watches."""
-        if self.job is not None or self._case.bulletin.listeners:
+        """Seconds since somebody used the desk; 0 while a job is at work or somebody watches."""
+        job = self.job
+        if (job is not None and job.state != "paused") or self._case.bulletin.listeners:
             return 0.0
         return time.monotonic() - self._used
 

@@ -23,13 +23,15 @@ export interface Info {
   output: Output;
 }
 
-export type JobState = "queued" | "running" | "paused" | "finished" | "cancelled" | "failed";
+/** `interrupted`: the server went away in the middle of it. */
+export type JobState = "queued" | "running" | "paused" | "finished" | "cancelled" | "failed" | "interrupted";
 
 export interface Job {
   id: string | number;
   state: JobState;
   direction: Direction;
-  frame: number;
+  /** The frame that was tracked last; null before the first. */
+  frame: number | null;
   done: number;
   total: number;
   message: string;

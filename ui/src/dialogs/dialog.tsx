@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { IconButton } from "../parts/icons";
 import { Icon } from "../parts/icons";
 import * as s from "../state/store";
@@ -15,7 +15,7 @@ interface Props {
 export function Dialog({ title, wide, children, onClose }: Props) {
   const element = useRef<HTMLDialogElement>(null);
   const close = onClose ?? (() => (s.dialog.value = null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement as HTMLElement | null;
     element.current?.showModal();
     element.current?.querySelector<HTMLElement>("[data-first]")?.focus();

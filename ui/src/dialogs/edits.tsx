@@ -36,12 +36,14 @@ export function useForecast(edit: Edit | null): { forecast: EditResult | null; p
 }
 
 export async function make(edit: Edit, confirm: boolean): Promise<EditResult> {
-  const result = await changeAndRead((v) => api.edit(v, edit, false, confirm), false);
+  const result = await changeAndRead((v) => api.edit(v, edit, false, confirm), { tell: false });
   current()?.masks.stale(null);
   current()?.masks.want(s.frame.peek(), 1);
   if (!result) throw new Error("The change was not made.");
   return result;
 }
+
+const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 /** The forecast of an edit and the button that makes it; a warning has to be ticked first. */
 export function Apply({
@@ -100,7 +102,15 @@ export function Apply({
             </button>
           </p>
         )}
-        {edit && forecast && <p>{forecast.summary}</p>}
+        {edit && forecast && (
+          <p>
+            {forecast.summary}{" "}
+            <span class="dim">
+              {counted(forecast.objects, "object")}, {counted(forecast.frames, "frame")}
+              {forecast.conflicts > 0 && `, ${counted(forecast.conflicts, "conflict")}`}
+            </span>
+          </p>
+        )}
         {edit && forecast?.warning && (
           <label class="warning">
             <input type="checkbox" checked={agreed} onChange={(e) => setAgreed(e.currentTarget.checked)} />

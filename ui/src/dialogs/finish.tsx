@@ -28,7 +28,7 @@ export function FinishDialog() {
     if (name !== (object?.label ?? "") && !(await changeObject(own, { label: name }))) return;
     if (to !== own) {
       try {
-        await changeAndRead((v) => api.edit(v, { kind: "change_id", object_id: own, to }, false), false);
+        await changeAndRead((v) => api.edit(v, { kind: "change_id", object_id: own, to }, false), { tell: false });
         current()?.masks.stale(null);
       } catch (error) {
         return setProblem(lineOf(error));

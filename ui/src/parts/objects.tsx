@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { TrackedObject } from "../api/types";
 import { chordFor } from "../pure/keys";
 import { presenceAt, total } from "../pure/spans";
@@ -146,7 +146,11 @@ function NameField({ object }: { object: TrackedObject }) {
   const field = useRef<HTMLInputElement>(null);
   const [text, setText] = useState(object.label ?? "");
   const left = useRef(false);
-  useEffect(() => field.current?.select(), []);
+  // Before the next key arrives: what is typed right after F2 belongs into the field.
+  useLayoutEffect(() => {
+    field.current?.focus();
+    field.current?.select();
+  }, []);
   const leave = (save: boolean) => {
     if (left.current) return;
     left.current = true;

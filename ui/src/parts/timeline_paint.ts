@@ -50,7 +50,7 @@ export function paintLanes(canvas: HTMLCanvasElement, scene: LanesScene): void {
   drawRuler(c, scene, x);
   if (scene.range) drawRange(c, scene, scene.range, x);
   if (scene.hoverFrame !== null) upright(c, x(scene.hoverFrame + 0.5), height, ink.dim, 1);
-  if (scene.job) upright(c, x(scene.job.frame + 0.5), height, ink.low, 1);
+  if (scene.job && scene.job.frame !== null) upright(c, x(scene.job.frame + 0.5), height, ink.low, 1);
   const at = x(scene.frame + 0.5);
   if (at >= GUTTER) {
     upright(c, at, height, ink.accent, 2);

@@ -52,7 +52,7 @@ function FrameField() {
   };
   return (
     <label class="frame-field">
-      <span class="visually-hidden">Frame</span>
+      <span class="visually-hidden">Go to frame</span>
       <input
         inputMode="numeric"
         value={text ?? String(frame)}
@@ -145,7 +145,7 @@ function TrackTools() {
       {resumable && (
         <IconButton
           icon="play"
-          label={`Continue the run that ended at frame ${s.lastJob.value?.frame}`}
+          label="Continue the run that was stopped"
           text="Continue"
           keys="P"
           onClick={() => void steer("resume")}

@@ -99,7 +99,7 @@ export async function clearPrompts(): Promise<void> {
   const id = s.active.peek();
   const frame = s.frame.peek();
   if (id === null) return s.say("Select the object whose clicks are to be cleared.", "error");
-  const answer = await change((v) => api.clearPrompts(v, id, frame));
+  const answer = await change((v) => api.clearPrompts(v, id, frame), { repeatable: true });
   if (!answer) return;
   if (answer.mask) place(frame, answer.mask);
   else current()?.masks.drop(frame, id);
@@ -110,7 +110,7 @@ export async function clearPrompts(): Promise<void> {
 export async function findByWords(text: string, detector?: string, threshold?: number): Promise<number | null> {
   const frame = s.frame.peek();
   const body = { frame, text, ...(detector ? { detector } : {}), ...(threshold === undefined ? {} : { threshold }) };
-  const answer = await changeAndRead((v) => api.text(v, body), false);
+  const answer = await changeAndRead((v) => api.text(v, body), { tell: false });
   if (!answer) return null;
   current()?.masks.put({ frame, objects: answer.objects.map((o) => o.mask) });
   placeMasks(
@@ -123,7 +123,7 @@ export async function findByWords(text: string, detector?: string, threshold?: n
 export async function putMask(frame: number, id: number, counts: string): Promise<void> {
   const object = s.objects.peek().find((o) => o.id === id);
   const corrects = presenceAt(s.lanes.peek().get(id), frame) !== "untracked";
-  const answer = await change((v) => api.putMask(v, frame, id, counts));
+  const answer = await change((v) => api.putMask(v, frame, id, counts), { repeatable: true });
   if (answer) place(frame, answer.mask);
   await refresh().catch(() => {});
   if (answer && object && corrects) offerRetrack(object, frame);
@@ -133,7 +133,7 @@ export async function deleteMask(): Promise<void> {
   const id = s.active.peek();
   const frame = s.frame.peek();
   if (id === null) return s.say("Select the object whose mask is to be deleted on this frame.", "error");
-  const answer = await change((v) => api.deleteMask(v, frame, id));
+  const answer = await change((v) => api.deleteMask(v, frame, id), { repeatable: true });
   if (answer) current()?.masks.drop(frame, id);
   await refresh().catch(() => {});
 }
@@ -159,7 +159,7 @@ export async function changeObject(
 ): Promise<boolean> {
   const video = s.video.peek();
   if (video) s.video.value = { ...video, objects: video.objects.map((o) => (o.id === id ? { ...o, ...what } : o)) };
-  return (await changeAndRead((v) => api.changeObject(v, id, what))) !== undefined;
+  return (await changeAndRead((v) => api.changeObject(v, id, what), { repeatable: true })) !== undefined;
 }
 
 export async function removeObject(id: number): Promise<void> {
@@ -210,7 +210,9 @@ export async function toggleAccepted(only: number | null): Promise<void> {
     return s.say("Nothing to accept: no object has an answer on this frame yet.", "error");
   const back = only === null ? here.every((id) => accepted.has(id)) : accepted.has(only);
   const ids = only === null ? null : [only];
-  const answer = await changeAndRead((v) => (back ? api.unaccept(v, frame, ids) : api.accept(v, frame, ids)));
+  const answer = await changeAndRead((v) => (back ? api.unaccept(v, frame, ids) : api.accept(v, frame, ids)), {
+    repeatable: true,
+  });
   if (answer)
     s.say(
       back ? `Frame ${frame} is no longer accepted.` : `Frame ${frame} accepted: tracking stops here and keeps it.`,
@@ -218,7 +220,7 @@ export async function toggleAccepted(only: number | null): Promise<void> {
 }
 
 export async function setSettings(what: Partial<Settings>): Promise<void> {
-  const settings = await changeAndRead((v) => api.settings(v, what));
+  const settings = await changeAndRead((v) => api.settings(v, what), { repeatable: true });
   const video = s.video.peek();
   if (settings && video) s.video.value = { ...video, settings };
 }

@@ -63,6 +63,7 @@ export async function openVideo(id: string, at?: number): Promise<void> {
   document.title = `${video.name} · Keepsight`;
   const url = new URL(location.href);
   url.searchParams.set("video", id);
+  url.searchParams.set("frame", String(first));
   history.replaceState(null, "", url);
   for (const note of video.notes) s.say(note);
   look();
@@ -77,6 +78,18 @@ export function closeVideo(): void {
   s.timeline.value = null;
   s.job.value = null;
   s.playing.value = false;
+}
+
+let noting: ReturnType<typeof setTimeout> | undefined;
+
+/** Keeps the frame in view in the page's address, so that a reload comes back to it. Browsers limit how often this may be done. */
+function noteFrame(): void {
+  noting ??= setTimeout(() => {
+    noting = undefined;
+    const url = new URL(location.href);
+    url.searchParams.set("frame", String(s.frame.peek()));
+    history.replaceState(null, "", url);
+  }, 400);
 }
 
 /** Fetches what the frame in view and its neighbours need. */
@@ -120,6 +133,7 @@ export function seek(frame: number, own = true): void {
   if (own && s.running.peek()) s.follow.value = false;
   if (next !== s.frame.peek()) s.heading.value = next > s.frame.peek() ? 1 : -1;
   s.frame.value = next;
+  noteFrame();
   look();
 }
 
@@ -205,8 +219,11 @@ function jobSeen(job: Job | null, atStart = false): void {
   s.job.value = live ? job : null;
   if (job && !live) s.lastJob.value = job;
   if (!job && atStart) s.lastJob.value = null;
+  if (job?.state === "interrupted" && atStart && job.resumable)
+    s.say("The last run was interrupted. What it tracked is saved; Continue (P) goes on.");
   if (atStart || !before || live || !job) return;
-  if (job.state === "failed") s.say(job.message || "The run failed.", "error");
+  if (job.state === "failed" || job.state === "interrupted")
+    s.say(job.message || "The run ended early. What it tracked is saved.", "error");
   else if (job.state === "cancelled") s.say(`Cancelled. ${job.done} ${job.done === 1 ? "frame" : "frames"} saved.`);
   else s.say(`Finished. ${job.done} ${job.done === 1 ? "frame" : "frames"} saved.`);
   refresh().catch(quietly);

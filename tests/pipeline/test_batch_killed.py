@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from keepsight.cli.main import run
 from keepsight.pipeline.batch.conduct import MANIFEST_NAME, begin_batch
 from keepsight.pipeline.batch.config import load_config
 from keepsight.pipeline.batch.manifest import Manifest
+from keepsight.store.runs import is_alive
 
 DICE = random.Random(time.time_ns())
 
@@ -110,6 +111,51 @@ def test_on_a_cluster(calm: Path, videos: Path, tmp_path: Path, cluster: object)
     cluster.remove_node(cluster.second, allow_graceful=False)
     assert second.wait(300) == 0
     check_equal(out, calm)
+
+
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_ctrl_c_ends_the_workers_and_gives_back_what_they_held(
+    executor: str, videos: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    out = tmp_path / "out"
+    command = settings(videos, out)
+    if executor == "ray":
+        command += ["--address", request.getfixturevalue("cluster").address]
+    conductor = subprocess.Popen(
+        [sys.executable, "-m", "keepsight.cli.main", *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    owners = wait_for_owners(out, conductor)
+    conductor.send_signal(signal.SIGINT)
+    said = conductor.communicate(timeout=120)[1].decode()
+    assert conductor.returncode == 130, said
+    assert said.splitlines()[-1].endswith(f"Go on with: keepsight pipeline resume {out}")
+    wait_until(lambda: not any(map(is_alive, owners)))
+    with Manifest(out / MANIFEST_NAME) as manifest:
+        assert {(unit.state, unit.owner) for unit in manifest.units()} <= {("ready", None), ("done", None)}
+        assert all(unit.attempts == (unit.state == "done") for unit in manifest.units())
+        assert manifest.fact("conductor") is None
+
+
+def wait_for_owners(out: Path, conductor: subprocess.Popen[bytes]) -> list[str]:
+    """The process that follows the first clip, once it does."""
+    found: list[str] = []
+
+    def look() -> bool:
+        assert conductor.poll() is None
+        if (out / MANIFEST_NAME).exists():
+            with Manifest(out / MANIFEST_NAME) as manifest:
+                found[:] = [unit.owner for unit in manifest.units() if unit.stage == "segment" and unit.owner]
+        return bool(found)
+
+    wait_until(look)
+    return found
+
+
+def wait_until(look: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not look():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_machines_that_do_not_see_the_folders_are_left_out(

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keepsight.cli.main import run
-from keepsight.core import StoreError
+from keepsight.core import KeepsightError, StoreError
 from keepsight.pipeline.batch import manifest as manifests
 from keepsight.pipeline.batch.config import BatchConfig
 from keepsight.pipeline.batch.executors import local
@@ -121,6 +121,16 @@ def until_ended(executor: local.LocalExecutor) -> list[Ended]:
         if ended := executor.wait(0.1):
             return ended
     raise AssertionError("no unit came back in two minutes")
+
+
+def test_workers_that_end_at_once_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_MODULE", "keepsight.no_such_module")
+    with (
+        local.LocalExecutor(CONFIG, tmp_path / "logs") as executor,
+        pytest.raises(KeepsightError, match=r"The workers end at once; see .*logs for why"),
+    ):
+        until(lambda: free(executor), executor)
+    assert "no_such_module" in (tmp_path / "logs" / "worker-0.log").read_text()
 
 
 def test_who_cannot_be_looked_at_holds_a_unit_until_the_lease_is_over(

@@ -33,9 +33,7 @@ Executor = Annotated[
 ]
 Address = Annotated[
     str | None,
-    typer.Option(
-        "--address", metavar="ADDRESS", help="Of the Ray cluster; auto: look for it. (default: begin one here)"
-    ),
+    typer.Option("--address", metavar="ADDRESS", help="Of the Ray cluster; auto: look for it. Alone: --executor ray."),
 ]
 Out = Annotated[Path, typer.Argument(help="Output folder of the batch.")]
 
@@ -90,8 +88,7 @@ def run(
         "frame_step": step,
         "clip_overlap": overlap,
         "crop_size": size,
-        "executor": executor.value if executor else None,
-        "ray_address": address,
+        **_where(executor, address),
     }
     if what.is_dir():
         given = {name: value for name, value in changes.items() if value is not None}
@@ -148,6 +145,12 @@ def report(out: Out) -> None:
     typer.echo(show.shown(out / REPORT_NAME))
 
 
+def _where(executor: Where | None, address: str | None) -> dict[str, str | None]:
+    """The settings that these options are; an address alone means Ray."""
+    named = executor.value if executor is not None else "ray" if address else None
+    return {"executor": named, "ray_address": address}
+
+
 def _go(out: Path, log: Log, executor: Where | None = None, address: str | None = None) -> None:
     from keepsight.cli.batch_progress import telling
     from keepsight.core import Cancelled
@@ -155,7 +158,7 @@ def _go(out: Path, log: Log, executor: Where | None = None, address: str | None 
 
     try:
         with telling(as_json=log is Log.JSON) as observer:
-            outcome = conduct(out, observer, executor=executor.value if executor else None, ray_address=address)
+            outcome = conduct(out, observer, **_where(executor, address))
     except KeyboardInterrupt:
         raise Cancelled(
             f"Stopped; everything that was done is kept. Go on with: keepsight pipeline resume {out}"

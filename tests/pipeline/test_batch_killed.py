@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -115,7 +116,7 @@ def test_on_a_cluster(calm: Path, videos: Path, tmp_path: Path, cluster: object)
 
 @pytest.mark.parametrize("executor", ["local", "ray"])
 def test_ctrl_c_ends_the_workers_and_gives_back_what_they_held(
-    executor: str, videos: Path, tmp_path: Path, request: pytest.FixtureRequest
+    executor: str, videos: Path, tmp_path: Path, request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     command = settings(videos, out)
@@ -125,6 +126,11 @@ def test_ctrl_c_ends_the_workers_and_gives_back_what_they_held(
         [sys.executable, "-m", "keepsight.cli.main", *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
     owners = wait_for_owners(out, conductor)
+    assert run(["pipeline", "status", str(out)]) == 0
+    assert run(["pipeline", "resume", str(out)]) == 2
+    printed, refused = capfd.readouterr()
+    assert re.search("^segment .* running", printed, re.MULTILINE)
+    assert f"The batch in {out} is being worked on by another process" in refused
     conductor.send_signal(signal.SIGINT)
     said = conductor.communicate(timeout=120)[1].decode()
     assert conductor.returncode == 130, said

@@ -21,6 +21,9 @@ export default defineConfig({
     rollupOptions: { input: { page: "index.html" }, output: { ...named, assetFileNames: "assets/page[extname]" } },
   },
   worker: { format: "es", rollupOptions: { output: named } },
-  server: { proxy: { "/api": process.env.KEEPSIGHT_SERVER ?? "http://127.0.0.1:8765" } },
+  // The host stays the page's own: the server refuses what comes from pages of another origin.
+  server: {
+    proxy: { "/api": { target: process.env.KEEPSIGHT_SERVER ?? "http://127.0.0.1:8000", changeOrigin: false } },
+  },
   test: { include: ["tests/**/*.test.ts"], environment: "node" },
 });

@@ -69,7 +69,11 @@ export function VideoList() {
                   <progress max={Math.max(1, v.frame_count)} value={v.frames_done} aria-label="Frames tracked" />
                 )}
                 <span class="dim">
-                  {v.job?.state === "running" ? "tracking" : `${v.frames_done} of ${v.frame_count ?? "…"} frames`}
+                  {v.job?.state === "running"
+                    ? "tracking"
+                    : v.frame_count === null
+                      ? "not opened yet"
+                      : `${v.frames_done} of ${v.frame_count} frames`}
                 </span>
               </span>
             </button>

@@ -81,7 +81,7 @@ export function IconButton(props: ButtonProps) {
       class={`button ${text ? "" : "square"} ${kind}`}
       title={keys ? `${label} (${keys})` : label}
       aria-label={label}
-      aria-keyshortcuts={keys}
+      aria-keyshortcuts={keys?.replace("Ctrl", "Control")}
       aria-pressed={pressed}
       disabled={disabled}
       onClick={onClick}

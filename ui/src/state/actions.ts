@@ -38,8 +38,7 @@ export async function prompt(frame: number, points: Point[], box: Box | null): P
   const mark = { frame, points, box, object: target };
   pendingMarks.push(mark);
   s.painted.value++;
-  const corrects =
-    target !== null && presenceAt(s.lanes.peek().get(target), frame) !== "untracked" && !promptedAt(target, frame);
+  const corrects = target !== null && trackedThrough(target, frame);
   const sent = change((v) => api.prompt(v, { object_id: target, frame, points, box, mask: null, replace: false }));
   if (target === null) starting = sent.then((answer) => answer?.object.id ?? null);
   const answer = await sent;
@@ -75,8 +74,9 @@ export interface Mark {
 }
 export const pendingMarks: Mark[] = [];
 
-const promptedAt = (id: number, frame: number) =>
-  s.video.peek()?.prompts.some((p) => p.object_id === id && p.frame === frame) ?? false;
+/** Whether tracking has passed this frame, so that what is said on it should be carried on from it. */
+const trackedThrough = (id: number, frame: number) =>
+  [frame - 1, frame + 1].some((n) => presenceAt(s.lanes.peek().get(id), n) !== "untracked");
 
 function offerRetrack(object: TrackedObject, frame: number): void {
   const lane = s.lanes.peek().get(object.id);
@@ -122,7 +122,7 @@ export async function findByWords(text: string, detector?: string, threshold?: n
 
 export async function putMask(frame: number, id: number, counts: string): Promise<void> {
   const object = s.objects.peek().find((o) => o.id === id);
-  const corrects = presenceAt(s.lanes.peek().get(id), frame) !== "untracked";
+  const corrects = trackedThrough(id, frame);
   const answer = await change((v) => api.putMask(v, frame, id, counts), { repeatable: true });
   if (answer) place(frame, answer.mask);
   await refresh().catch(() => {});

@@ -207,6 +207,11 @@ def test_every_policy_goes_on_from_what_is_stored(shop, tmp_path, policy):
     for start, direction in ((17, "forward"), (4, "backward")):
         job = track(again, start, direction)
         assert job.state == "finished", job.message
+        # What is tried out where it was tracked is what a click gives, and does not disturb what is remembered.
+        said = Said(start + (2 if direction == "forward" else -2), 1, points=((30.0, 25.0),), labels=(1,))
+        tried = again.preview(said).result()
+        assert again.preview(said).result() == tried == again.prompt(said).result().mask
+        again.undo().result()
     assert list(stored(again, 1)) == list(stored(again, 2)) == list(range(FRAMES))
     assert {frame: counts(again, 1)[frame] for frame in range(5, 17)} == {f: before[f] for f in range(5, 17)}
 

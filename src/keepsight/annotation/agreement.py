@@ -66,18 +66,6 @@ class Agreement:
         """Whether an object remembers the frame before; a cheap look that does not ask the project."""
         return frame + (1 if reverse else -1) in self.session.believes(object_id)
 
-    def anchor(self, project: Project, object_ids: Collection[int], frame: int) -> None:
-        """Tells objects the stored masks of a frame as a person's word, where that is not what they remember."""
-        items = {}
-        for one in object_ids:
-            item = project.masks_of(self.video_id, one, [frame]).get(frame)
-            if item is None or not item.present:
-                continue
-            if frame not in self.session.anchored(one) or self.session.believes(one)[frame] != item.mask.counts:
-                items[one] = item
-        if items:
-            self.session.tell(frame, items, anchor=True)
-
     def _next_telling(
         self, project: Project, object_ids: Collection[int], frame: int, reverse: bool
     ) -> _Telling | None:
@@ -86,7 +74,7 @@ class Agreement:
         anchors: dict[int, dict[int, TrackedObject]] = {}
         recents: dict[int, dict[int, TrackedObject]] = {}
         for one in object_ids:
-            wanted = self._anchors_of(project, one, frame)
+            wanted = self._anchors_of(project, one, frame, reverse)
             missing = [at for at in wanted if at not in self.session.anchored(one)]
             for at, item in project.masks_of(self.video_id, one, missing).items():
                 anchors.setdefault(at, {})[one] = item
@@ -101,12 +89,15 @@ class Agreement:
             return _Telling(at, False, recents[at])
         return None
 
-    def _anchors_of(self, project: Project, object_id: int, frame: int) -> list[int]:
+    def _anchors_of(self, project: Project, object_id: int, frame: int, reverse: bool) -> list[int]:
         given = project.given_frames(self.video_id, object_id, frame, MOST_ANCHORS)
         if given or self.session.anchored(object_id):
             return given
-        # Nobody pointed at it: it was found, imported, or split off. It is what it was nearest to here.
-        nearest = project.nearest_visible(self.video_id, object_id, frame)
+        # Nobody pointed at it: it was found, imported, or split off. It is what it was last before this frame.
+        behind = (frame + 1, None) if reverse else (0, frame)
+        nearest = project.nearest_visible(self.video_id, object_id, frame, *behind)
+        if nearest is None:
+            nearest = project.nearest_visible(self.video_id, object_id, frame)
         return [] if nearest is None else [nearest]
 
     def _recents_of(self, project: Project, object_id: int, frame: int, reverse: bool) -> dict[int, TrackedObject]:

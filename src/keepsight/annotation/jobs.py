@@ -205,7 +205,8 @@ class JobBook:
                 self._end(project, "cancelled")
                 return
             # The project knows no pause: a paused job whose server is stopped is a cancelled one.
-            project.finish_run(progress.run_id, "cancelled", "paused", progress.facts())
+            with suppress(KeepsightError):
+                project.finish_run(progress.run_id, "cancelled", "paused", progress.facts())
             progress.state = "paused"
             self._close_run()
             self._publish()

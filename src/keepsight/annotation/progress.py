@@ -141,13 +141,16 @@ class JobRun(ABC):
     def write(
         self, project: Project, result: FrameResult, labels: Mapping[int, str] | None = None
     ) -> tuple[TrackedObject, ...]:
-        """Writes what may be written, inside a transaction: a person may have been quicker."""
+        """Writes what may be written, inside a transaction: a person may have been quicker.
+
+        What the job revises (:attr:`FrameResult.revised`) is its own, so that it may be written over.
+        """
         known = {item.object_id: item for item in project.objects(self.video_id)}
         removed = project.removed_ids(self.video_id)
         locked = {one for one, item in known.items() if item.locked}
         final = {one for _, one in project.accepted(self.video_id, result.frame, result.frame + 1)}
         stored = self.stored(project, result.frame)
-        keep_all = self.progress.plan.settings.non_overwrite
+        keep_all = self.progress.plan.settings.non_overwrite and not result.revised
         kept = {one for one, item in stored.items() if item.source in GIVEN or (keep_all and item.present)}
         stay = removed | locked | final | kept
         items = tuple(item for item in result.objects if item.object_id not in stay)

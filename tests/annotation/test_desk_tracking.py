@@ -45,6 +45,8 @@ def test_a_click_refines_and_a_preview_leaves_no_trace(desk, model):
     assert desk.preview(more).result() == seen
     after = desk.view().result()
     assert (after.prompts, after.undo, after.revision) == (before.prompts, before.undo, before.revision)
+    # On another frame too: the memory of the click, still to be written, is not lost on the stand-in.
+    desk.preview(replace(more, frame=11)).result()
     assert desk.prompt(more).result().mask.mask == seen.mask
 
     session = keepsight.load(str(model), device="cpu", dtype="float32").open(clip())

@@ -184,6 +184,25 @@ def test_after_any_edit_tracking_is_that_of_a_desk_opened_anew(desk, shop, tmp_p
     assert FRAMES - 1 in counts(desk, concerned[-1])
 
 
+def test_an_object_that_joins_a_job_late_is_held_against_the_project_too(desk, shop, tmp_path):
+    desk.prompt(RED).result()
+    desk.prompt(BLUE).result()
+    track(desk, 8, stop=20)
+    # The tracker remembers object 2 up to frame 19; what it was on frame 16 is drawn anew.
+    desk.set_mask(2, 16, square(5, 5)).result()
+    desk.edit(DeleteRange(1, 10)).result()
+    copy = tmp_path / "copy.keepsight"
+    with sqlite3.connect(desk.project_path) as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    other = shop.open("copy", clip(), copy).result()
+    for each in (desk, other):
+        # Object 2 is kept on all frames up to 19, so it joins on frame 20.
+        each.change_settings(replace(each.settings, non_overwrite=True)).result()
+        assert track(each, 9).state == "finished"
+    assert counts(desk, 2) == counts(other, 2)
+    assert FRAMES - 1 in counts(desk, 2)
+
+
 def test_a_correction_before_an_accepted_frame_does_not_reach_past_it_when_tracking_again(desk):
     desk.prompt(RED).result()
     track(desk, 8, "forward")

@@ -82,6 +82,8 @@ class LiveSession(Session):
     def preview(self, prompt: Prompt, *, clear: bool = False, previous: Mask | None = None) -> TrackedObject:
         """What :meth:`add_prompt` would answer; nothing is remembered but the looks that were taken at the frame, for a click at
         the same place."""
+        # Else the stand-in would write memories that the real one still takes to be owed.
+        self._consolidate(except_frame=prompt.frame)
         tracks, real = self._set.tracks, self._set.tracks.get(prompt.object_id)
         order = list(tracks)
         sight = self._looked_at(prompt.frame)

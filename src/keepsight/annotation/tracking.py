@@ -41,7 +41,8 @@ class TrackRun(JobRun):
         self._agreement, self._session = agreement, agreement.session
         self._video = video
         self._changes = changes
-        self._settled = -1
+        self._changes_seen = -1
+        self._settled: set[int] = set()  # objects that were held against the project since
         self._frames: Generator[Frame, None, None] | None = None
         self._expected: tuple[int, bool] | None = None
 
@@ -87,13 +88,17 @@ class TrackRun(JobRun):
 
     def _settle_or_follow(self, project: Project, way: Way, frame: int, moving: list[int]) -> bool:
         changes = self._changes()
-        if changes != self._settled or not all(
-            self._agreement.is_ready(one, frame, reverse=way.reverse) for one in moving
+        if changes != self._changes_seen:
+            self._changes_seen = changes
+            self._settled.clear()
+        if not all(
+            one in self._settled and self._agreement.is_ready(one, frame, reverse=way.reverse) for one in moving
         ):
+            # Until all is told, whatever looks ready before.
+            self._settled.difference_update(moving)
             if not self._agreement.settle(project, moving, frame, reverse=way.reverse):
-                self._settled = -1  # and on until all is told, whatever looks ready before
                 return True
-            self._settled = changes
+            self._settled.update(moving)
             lost = [one for one in moving if one not in self._session.object_ids]
             for one in lost:
                 self.progress.end_at(one, frame)

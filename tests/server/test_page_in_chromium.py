@@ -1,267 +1,346 @@
-"""A real Chromium at the real server: what a person does on the sample clip, with the built-in model, ends up in the store."""
+"""A real browser works the real page of a real server with the built-in model, on frames of the sample clip.
+
+``KEEPSIGHT_SCREENSHOTS`` names a folder for the screenshots; with ``KEEPSIGHT_NEED_CHROMIUM`` a missing browser is a failure.
+"""
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import re
 import shutil
-import subprocess
-import sys
-import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from server_process import ServerProcess
 
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium drives the page")
+from keepsight.core import Mask
+from keepsight.store import Project
+from keepsight.video import VideoWriter, open_video
 
-PATIENCE_MS = 60_000
-ROCK, RABBIT = (92, 424, 257, 573), (228, 60, 610, 640)  # boxes on frame 100 of the sample clip, px
+CHROMIUM = Path(os.environ.get("KEEPSIGHT_CHROMIUM", "/usr/bin/chromium"))
+SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "bigbuckbunny.mp4"
+RABBIT, EAR, ROCK = (450, 330), (347, 120), ((92, 424), (150, 500), (257, 573))  # px, on frame 10 of the clips
+LENGTHS = {"story": 20, "identities": 20, "together": 20, "power": 40}
 
+if not CHROMIUM.exists() and not os.environ.get("KEEPSIGHT_NEED_CHROMIUM"):
+    pytest.skip(f"there is no Chromium at {CHROMIUM}", allow_module_level=True)
 
-class Server:
-    """`keepsight annotate` on the sample clip; killed and started again it finds its project."""
-
-    def __init__(self, out: Path) -> None:
-        self.out, self.port = out, 0
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "keepsight.cli.main", "annotate", str(ROOT / "samples" / "bigbuckbunny.mp4")]
-        options = ["--no-browser", "--port", str(self.port), "--out", str(self.out)]
-        environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
-        self.process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, env=environment)
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        found = re.search(r"http://[\w.]+:(\d+)/", line)
-        assert found, f"the server did not say where it is: {line!r}"
-        self.port = int(found[1])
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/{path}") as answer:
-            body = answer.read()
-        return json.loads(body) if answer.headers["Content-Type"].startswith("application/json") else body
-
-
-class Person:
-    """What someone at the page sees and does."""
-
-    def __init__(self, page: Any, server: Server) -> None:
-        self.page, self.server = page, server
-        self.faults: list[str] = []
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("request", lambda request: self.faults.extend(() if self.own(request.url) else (request.url,)))
-
-    def own(self, url: str) -> bool:
-        return url.startswith((f"http://127.0.0.1:{self.server.port}/", "blob:", "data:"))
-
-    def open(self) -> None:
-        self.page.goto(f"http://127.0.0.1:{self.server.port}/?frame=100")
-        self.sees_frame(100)
-        self.video = self.server.get("videos")[0]["id"]
-
-    def sees_frame(self, frame: int) -> None:
-        self.page.wait_for_selector(f"canvas[data-frame='{frame}']")
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def goes_to(self, frame: int) -> None:
-        self.page.get_by_role("textbox", name="Go to frame").fill(str(frame))
-        self.press("Enter")
-        self.page.locator("canvas.canvas").focus()
-        self.sees_frame(frame)
-
-    def place(self, x: float, y: float) -> tuple[float, float]:
-        stage = self.page.locator("canvas.canvas").bounding_box()
-        scale = min((stage["width"] - 16) / 1280, (stage["height"] - 16) / 720)
-        left, top = (stage["width"] - 1280 * scale) / 2, (stage["height"] - 720 * scale) / 2
-        return stage["x"] + left + x * scale, stage["y"] + top + y * scale
-
-    def drags_box(self, box: tuple[int, int, int, int], label: str) -> None:
-        self.press("r")
-        self.page.mouse.move(*self.place(*box[:2]))
-        self.page.mouse.down()
-        self.page.mouse.move(*self.place(*box[2:]), steps=4)
-        self.page.mouse.up()
-        self.press("f")
-        self.page.wait_for_selector("dialog")
-        self.page.keyboard.type(label)
-        self.press("Enter")
-        self.page.wait_for_selector("dialog", state="detached")
-
-    def waits(self) -> None:
-        """Until everything that was sent has been answered, and no run goes on."""
-        self.page.wait_for_timeout(200)
-        for what in (".busy-line", ".running"):
-            self.page.wait_for_selector(what, state="detached")
-
-    def project(self) -> Any:
-        return self.server.get(f"videos/{self.video}")
-
-    def lanes(self) -> dict[int, Any]:
-        return {lane["id"]: lane for lane in self.server.get(f"videos/{self.video}/timeline")["lanes"]}
-
-    def counts(self, frame: int) -> dict[int, str]:
-        masks = self.server.get(f"videos/{self.video}/masks?start={frame}&stop={frame + 1}")["frames"]
-        return {item["id"]: item["counts"] for item in masks[0]["objects"]} if masks else {}
+from page_driver import VIEW, PageDriver, changed, expect, pictures_folder  # noqa: E402
+from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+def videos(tmp_path_factory) -> Path:
+    """The sample clip from frame 90 on, once for each test."""
+    folder = tmp_path_factory.mktemp("videos")
+    with open_video(SAMPLE) as source:
+        frames = [frame.rgb for frame in source.frames(90, 90 + max(LENGTHS.values()))]
+    for name, length in LENGTHS.items():
+        same = next((other for other in folder.iterdir() if LENGTHS[other.stem] == length), None)
+        if same is not None:
+            shutil.copy(same, folder / f"{name}.mp4")
+            continue
+        with VideoWriter(folder / f"{name}.mp4", height=720, width=1280, fps=25) as writer:
+            for rgb in frames[:length]:
+                writer.write(rgb)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("projects")
+
+
+@pytest.fixture(scope="module")
+def server(videos, projects) -> Iterator[ServerProcess]:
+    process = ServerProcess(videos, projects)
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield running
+        running.close()
 
 
 @pytest.fixture
-def person(browser, tmp_path) -> Iterator[Person]:
-    server = Server(tmp_path / "projects")
-    page = browser.new_page(viewport={"width": 1366, "height": 680})
-    someone = Person(page, server)
-    try:
-        someone.open()
-        yield someone
-        assert someone.faults == []
-    finally:
-        page.close()
-        server.kill()
+def visit(browser, tmp_path) -> Iterator[Callable[..., PageDriver]]:
+    """A page in a browser of its own, as another person has it. At the end nothing may have gone wrong unseen."""
+    drivers, contexts = [], []
+
+    def open_page(address: str, video: str, frame: int = 0, **dress: str) -> PageDriver:
+        contexts.append(browser.new_context(viewport=VIEW, accept_downloads=True, **dress))
+        driver = PageDriver(contexts[-1], address, video, pictures_folder(tmp_path / "screenshots"))
+        driver.open(frame)
+        drivers.append(driver)
+        return driver
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    for driver in drivers:
+        driver.client.close()
+        assert driver.complaints == []
 
 
-def test_a_clip_is_annotated_corrected_and_exported(person):
-    person.drags_box(ROCK, "rock")
-    person.drags_box(RABBIT, "rabbit")
-    person.waits()
-    assert [o["label"] for o in person.project()["objects"]] == ["rock", "rabbit"]
+def point_at_two(page: PageDriver) -> None:
+    """A click on the rabbit, a box around the rock, a name for each."""
+    page.click(*RABBIT)
+    page.paints(1)
+    page.finish("rabbit")
+    page.press("r")
+    page.drag(*ROCK)
+    page.paints(2)
+    page.finish("rock")
 
-    # Both ways in a range, cancelled after a reload in the middle, then continued: only the range, all of it.
-    person.goes_to(96)
-    person.press("[")
-    person.goes_to(104)
-    person.press("]")
-    person.goes_to(100)
-    person.page.get_by_label("Track: both ways").click()
-    person.page.locator("canvas.canvas").focus()
-    person.press("Control+b")
-    person.page.wait_for_selector(".running")
-    while sum(stop - start for start, stop in person.lanes()[1]["present"]) < 3:
-        person.page.wait_for_timeout(50)
-    person.page.reload()
-    person.page.wait_for_selector(".running")
-    person.press("x")
-    person.waits()
-    cancelled = {i: lane["present"] for i, lane in person.lanes().items()}
-    assert all(spans and spans != [[96, 105]] for spans in cancelled.values())
-    person.press("p")
-    person.page.wait_for_selector(".running")
-    person.waits()
-    assert {i: lane["present"] for i, lane in person.lanes().items()} == {1: [[96, 105]], 2: [[96, 105]]}
 
-    # A frame is accepted; a correction before it is tracked again up to there and no further.
-    person.goes_to(103)
-    person.press("v")
-    person.waits()
-    person.goes_to(101)
-    before = {frame: person.counts(frame) for frame in range(96, 105)}
-    person.page.get_by_role("button", name="rabbit 2").first.click()
-    person.page.locator("canvas.canvas").focus()
-    person.press("q")
-    person.page.mouse.click(*person.place(420, 175), button="right")
-    person.waits()
-    person.press("y")
-    person.waits()
-    after = {frame: person.counts(frame) for frame in range(96, 105)}
-    changed = {(frame, i) for frame in after for i in after[frame] if after[frame][i] != before[frame][i]}
-    assert {i for _, i in changed} == {2}
-    assert {frame for frame, _ in changed} <= {101, 102}
-    assert (101, 2) in changed
+def test_from_two_objects_to_an_export(server, projects, visit, tmp_path):
+    page = visit(server.address, "story", 10)
+    page.picture("opened")
+    point_at_two(page)
+    page.picture("two_objects")
+    assert [item["label"] for item in page.get()["objects"]] == ["rabbit", "rock"]
 
-    # Split, merged again with what it warns of, all of it undone.
-    person.goes_to(101)
-    person.press("Alt+g")
-    dialog = person.page.locator("dialog")
-    dialog.get_by_role("tab", name="Split").click()
-    dialog.get_by_role("button", name="Split", exact=True).click()
-    dialog.locator(".done").wait_for()
-    assert {i: lane["present"] for i, lane in person.lanes().items()} == {
-        1: [[96, 105]],
-        2: [[96, 101]],
-        3: [[101, 105]],
+    # Both ways, cancelled in the middle: what was tracked stays, and is not tracked again.
+    page.button("Track: both ways").click()
+    page.press("m")
+    page.has_done(3)
+    page.picture("tracking")
+    page.press("x")
+    page.says("Cancelled")
+    job = page.newest_job()
+    assert (job["state"], job["total"]) == ("cancelled", 19)
+    assert 3 <= job["done"] < 19
+    kept = {number: page.masks(number) for number in (1, 2)}
+    assert len(kept[1]) == len(kept[2]) == 1 + job["done"]
+    page.picture("cancelled")
+    page.button("Continue").click()
+    page.runs_to_its_end()
+    again = page.newest_job()
+    assert (again["id"], again["state"], again["done"]) == (job["id"], "finished", 19)
+    first = {number: page.masks(number) for number in (1, 2)}
+    for number in (1, 2):
+        assert list(first[number]) == list(range(20))
+        assert changed(kept[number], first[number]).isdisjoint(kept[number])
+    page.go_to(19)
+    page.paints(2)
+    page.picture("tracked")
+
+    # A correction reaches as far as the next accepted frame and no farther, and one object only.
+    page.go_to(16)
+    page.press("v")
+    page.says("Frame 16 accepted")
+    page.go_to(13)
+    page.select("rabbit")
+    page.press("q")
+    page.click(*EAR)
+    page.says("Corrected rabbit 1")
+    page.picture("corrected")
+    corrected = page.masks(1)
+    assert changed(first[1], corrected) == {13}
+    page.press("y")
+    page.runs_to_its_end()
+    job = page.newest_job()
+    assert (job["done"], job["total"], job["objects"]) == (2, 2, [1])
+    second = page.masks(1)
+    assert changed(corrected, second) <= {14, 15}
+    assert changed(corrected, second)
+    assert page.masks(2) == first[2]
+    lane = page.lane(1)
+    assert (lane["corrected"], lane["accepted"]) == ([13], [16])
+    page.picture("tracked_again")
+
+    # What was said goes back and comes again; what was tracked since then stays.
+    said = [(second, [16]), (second | {13: first[1][13]}, [16]), (second | {13: first[1][13]}, [])]
+    for masks, accepted in said[1:]:
+        page.undo()
+        assert (page.masks(1), page.lane(1)["accepted"]) == (masks, accepted)
+    for masks, accepted in reversed(said[:-1]):
+        page.redo()
+        assert (page.masks(1), page.lane(1)["accepted"]) == (masks, accepted)
+
+    # A range is tracked again: a hole in it is filled, nothing outside is touched.
+    page.go_to(6)
+    page.select("rock")
+    page.press("Delete")
+    page.paints(1)
+    assert 6 not in page.masks(2)
+    page.go_to(7)
+    page.press("]")
+    page.go_to(4)
+    page.press("[")
+    expect(page.page.get_by_text("frames 4–7")).to_be_visible()
+    page.press(".")
+    page.runs_to_its_end()
+    assert page.newest_job()["total"] == 3
+    rock = page.masks(2)
+    assert 6 in rock
+    for number, before in ((1, second), (2, first[2])):
+        assert changed(before, page.masks(number)) <= {5, 6, 7}
+    page.go_to(6)
+    page.paints(2)
+
+    # What the browser saved is what the project holds.
+    with zipfile.ZipFile(page.export("ytvis", tmp_path)) as archive:
+        tracks = json.loads(archive.read("annotations.json"))["annotations"]
+    stored = stored_masks(projects / page.id / "project.keepsight")
+    assert {track["id"] for track in tracks} == set(stored) == {1, 2}
+    for track in tracks:
+        exported = {at: Mask.from_coco(item) for at, item in enumerate(track["segmentations"]) if item is not None}
+        assert exported == {at: mask for at, mask in stored[track["id"]].items() if mask.area}
+    assert {frame: mask.counts.decode() for frame, mask in stored[2].items()} == rock
+
+
+def stored_masks(path: Path) -> dict[int, dict[int, Mask]]:
+    """Masks by object and frame, read from a project file."""
+    found: dict[int, dict[int, Mask]] = {}
+    with Project.open(path, read_only=True) as project:
+        for result in project.results(1):
+            for item in result.objects:
+                found.setdefault(item.object_id, {})[result.frame] = item.mask
+    return found
+
+
+def test_identities_are_mended_in_the_track_manager(server, visit):
+    page = visit(server.address, "identities")
+    for number, frames in ((1, range(10)), (2, range(9, 20))):
+        page.client.post(f"{page.at}/objects", json={"label": "cow"})
+        for frame in frames:
+            box = (300 + 20 * frame, 200, 420 + 20 * frame, 300)
+            page.put_mask(frame, number, Mask.from_box(720, 1280, *box).counts.decode())
+    expect(page.page.locator("button.object-name")).to_have_count(2)  # another program's objects appear by themselves
+    page.paints(1)
+    states = [objects(page)]
+
+    page.press("Alt+g")
+    tracks = page.page.get_by_role("dialog", name="Tracks")
+
+    def make(tab: str, verb: str) -> None:
+        button = tracks.get_by_role("button", name=verb, exact=True)
+        expect(button).to_be_enabled()
+        page.picture(f"tracks_{tab.lower()}")
+        button.click()
+        expect(tracks.locator(".done")).to_be_visible()
+        states.append(objects(page))
+
+    tracks.get_by_role("tab", name="Split").click()
+    tracks.get_by_label("Track", exact=True).select_option("1")
+    tracks.get_by_label("First frame of the second part").fill("5")
+    tracks.get_by_label("First frame of the second part").press("Tab")
+    make("Split", "Split")
+    assert {number: list(masks) for number, masks in states[-1].items()} == {
+        1: list(range(5)),
+        2: list(range(9, 20)),
+        3: list(range(5, 10)),
     }
-    dialog.get_by_role("tab", name="Merge").click()
-    dialog.locator("select").nth(0).select_option("3")
-    dialog.locator("select").nth(1).select_option("1")
-    dialog.locator(".warning input").check()
-    dialog.get_by_role("button", name="Merge", exact=True).click()
-    dialog.locator(".done").wait_for()
-    person.press("Escape")
-    assert sorted(o["id"] for o in person.project()["objects"]) == [1, 2]
-    for _ in range(2):
-        person.press("Control+z")
-        person.waits()
-    assert {frame: person.counts(frame) for frame in range(96, 105)} == after
 
-    # What is downloaded is what is stored.
-    person.press("Shift+s")
-    person.page.get_by_role("radio", name="coco").check()
-    with person.page.expect_download() as download:
-        person.page.locator("dialog").get_by_role("button", name="Export", exact=True).click()
-    archive = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
-    documents = [json.loads(archive.read(name)) for name in archive.namelist() if name.endswith(".json")]
-    exported = {a["segmentation"]["counts"] for d in documents for a in d.get("annotations", [])}
-    assert exported == {counts for frame in after.values() for counts in frame.values()}
+    tracks.get_by_role("tab", name="Merge").click()
+    tracks.get_by_label("This track").select_option("3")
+    tracks.get_by_label("becomes part of").select_option("1")
+    make("Merge", "Merge")
+    assert states[-1] == states[0]
 
+    # Where both have a mask the page warns, and does nothing before the warning is ticked.
+    tracks.get_by_label("This track").select_option("2")
+    tracks.get_by_label("becomes part of").select_option("1")
+    warning = tracks.get_by_role("checkbox")
+    expect(warning).to_be_visible()
+    expect(tracks.get_by_role("button", name="Merge", exact=True)).to_be_disabled()
+    page.picture("tracks_warning")
+    warning.check()
+    make("Merge", "Merge")
+    assert {number: list(masks) for number, masks in states[-1].items()} == {1: list(range(20))}
+    assert states[-1][1][9] == states[0][1][9]
 
-def test_the_keyboard_is_enough_and_a_killed_server_loses_no_click(person):
-    person.page.locator("canvas.canvas").focus()
-    person.press("r", "j")
-    # From the middle of the frame (640, 360) to one corner of the rock, then to the other.
-    person.press(*["Shift+ArrowLeft"] * 27, *["Shift+ArrowDown"] * 3, "Enter")
-    person.press(*["Shift+ArrowRight"] * 8, *["Shift+ArrowDown"] * 8, "Enter", "Escape")
-    person.waits()
-    assert [p["box"] for p in person.project()["prompts"]] == [[100, 420, 260, 580]]
-    person.press("f")
-    person.page.wait_for_selector("dialog")
-    person.page.keyboard.type("rock")
-    person.press("Enter")
-    person.waits()
+    tracks.get_by_role("tab", name="Change id").click()
+    tracks.get_by_label("Track", exact=True).select_option("1")
+    tracks.get_by_label("New id").fill("7")
+    make("Change id", "Change id")
+    assert states[-1] == {7: states[-2][1]}
 
-    person.server.kill()
-    person.page.wait_for_selector(".connection.lost")
-    person.press("q")
-    person.page.mouse.click(*person.place(420, 330))
-    person.page.wait_for_timeout(500)
-    person.server.start()
-    person.page.wait_for_selector(".connection.open")
-    person.waits()
-    assert [(p["object_id"], len(p["points"])) for p in person.project()["prompts"]] == [(1, 0), (2, 1)]
-    assert [o["label"] for o in person.project()["objects"]] == ["rock", None]
+    page.press("Escape")
+    expect(tracks).to_have_count(0)
+    for name, expected in [("undo", states[i]) for i in (3, 2, 1, 0)] + [("redo", states[i]) for i in (1, 2, 3, 4)]:
+        getattr(page, name)()
+        assert objects(page) == expected
+        expect(page.page.locator("button.object-name")).to_have_count(len(expected))
+    page.go_to(15)
+    page.paints(1)
 
 
-def test_two_people_see_each_other(person, browser):
-    person.drags_box(ROCK, "rock")
-    other = Person(browser.new_page(viewport={"width": 1366, "height": 680}), person.server)
-    other.open()
-    person.page.get_by_text("people have this video open").wait_for(state="attached")
-    other.press("ArrowDown", "F2")
-    other.page.keyboard.type("boulder")
-    other.press("Enter")
-    person.page.get_by_role("button", name="boulder 1").first.wait_for()
-    other.page.locator("canvas.canvas").focus()
-    other.press("Control+z")
-    person.page.get_by_role("button", name="rock 1").first.wait_for()
-    assert other.faults == []
+def objects(page: PageDriver) -> dict[int, dict[int, str]]:
+    """What every object is, by id."""
+    return {item["id"]: page.masks(item["id"]) for item in page.get()["objects"]}
+
+
+def test_two_people_on_one_video_see_what_the_other_does(server, visit):
+    ann, ben = visit(server.address, "together", 10), visit(server.address, "together", 10, color_scheme="dark")
+    for page in (ann, ben):
+        expect(page.page.locator(".people")).to_contain_text("2")
+    ann.click(*RABBIT)
+    for page in (ann, ben):
+        page.paints(1)
+    ben.select("object")
+    ben.press("F2")
+    name = ben.page.get_by_label("New label of object 1")
+    name.fill("rabbit")
+    name.press("Enter")
+    for page in (ann, ben):
+        expect(page.page.locator("button.object-name")).to_contain_text("rabbit")
+    ann.press(".")
+    ben.has_done(2)
+    ben.picture("another_ones_run_dark")
+    ben.button("Cancel").click()
+    for page in (ann, ben):
+        page.says("Cancelled")
+        expect(page.button("Continue")).to_be_visible()
+    done = ann.newest_job()["done"]
+    assert set(ann.masks(1)) == {10, *range(11, 11 + done)}
+    ben.undo()  # what ann sees too
+    for page in (ann, ben):
+        expect(page.page.locator("button.object-name")).not_to_contain_text("rabbit")
+
+
+def test_a_run_outlives_the_page_and_its_frames_the_server(videos, tmp_path, visit):
+    server = ServerProcess(videos, tmp_path / "projects")
+    try:
+        page = visit(server.address, "power", 10)
+        point_at_two(page)
+        page.press("m")
+        page.has_done(3)
+        page.page.reload()
+        page.has_done(4)  # it has gone on
+        page.press("p")
+        expect(page.button("Resume")).to_be_visible()
+        before = page.masks(1)
+        assert len(before) == 1 + page.newest_job()["done"]
+        page.go_to(11)
+        page.paints(2)
+        page.picture("paused_after_reload")
+        page.press("p")
+        page.has_done(len(before) + 3)
+        server.kill()
+        expect(page.page.get_by_text("Connection lost")).to_be_visible()
+        page.picture("connection_lost")
+        server.begin()
+        expect(page.page.get_by_text("Saved")).to_be_visible()
+        job, kept = page.newest_job(), page.masks(1)
+        assert job["state"] == "interrupted"
+        assert len(kept) == 1 + job["done"] >= len(before) + 3
+        page.button("Continue").click()
+        page.runs_to_its_end()
+        page.picture("gone_on_after_power_loss")
+        after = page.masks(1)
+        assert list(after) == list(range(10, LENGTHS["power"]))
+        assert changed(kept, after).isdisjoint(kept)
+        assert page.newest_job()["id"] == job["id"]
+        page.complaints[:] = [line for line in page.complaints if "net::ERR_" not in line]  # nobody was there
+    finally:
+        server.stop()

@@ -1,0 +1,51 @@
+"""`keepsight annotate` as a process of its own, which can be killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+
+class ServerProcess:
+    """Serves what is in a folder until it is stopped or killed; begun again it is at the same address.
+
+    Attributes:
+        address: ``http://localhost:PORT``.
+    """
+
+    def __init__(self, videos: Path, projects: Path, model: str | Path = "builtin") -> None:
+        self._command = [sys.executable, "-m", "keepsight.cli.main", "annotate", str(videos), "--no-browser"]
+        self._command += ["--out", str(projects), "--model", str(model), "--device", "cpu"]
+        self.address = ""
+        self.begin()
+
+    def begin(self) -> None:
+        """Starts the process; it listens when this returns."""
+        port = self.address.rpartition(":")[2] or "0"
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
+        self._process = subprocess.Popen(
+            [*self._command, "--port", port], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        found = re.search(r"http://[\w.]+:\d+", line)
+        assert found is not None, f"the server did not begin: {line}"
+        self.address = found[0]
+
+    def kill(self) -> None:
+        """As losing power does: no handler runs."""
+        self._process.kill()
+        self._ended()
+
+    def stop(self) -> None:
+        """As Ctrl-C does; safe to call more than once."""
+        self._process.terminate()
+        self._ended()
+
+    def _ended(self) -> None:
+        self._process.wait(30)
+        assert self._process.stdout is not None
+        self._process.stdout.close()

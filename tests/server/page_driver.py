@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
 WAIT_MS = 120_000  # for what a tracker does on a busy machine; reached only by failures
 VIEW = {"width": 1366, "height": 768}
@@ -23,22 +23,28 @@ class PageDriver:
     Attributes:
         page: Playwright's.
         complaints: what the page wrote to the console as an error, and requests that left the server.
+        alone: whether the server was away at times; failed requests are then no complaint.
         api: of the video, straight to the server, past the page.
     """
 
     def __init__(self, context: BrowserContext, address: str, name: str, pictures: Path) -> None:
         self._address, self._pictures = address, pictures
+        self.alone = False
         self.complaints: list[str] = []
         self.client = httpx2.Client(base_url=address, timeout=60)
         (line,) = [line for line in self.client.get("/api/videos").json() if Path(line["name"]).stem == name]
         self.at, self.id = f"/api/videos/{line['id']}", line["id"]
         context.set_default_timeout(WAIT_MS)
         self.page: Page = context.new_page()
-        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._check_address)
 
-    def _check_address(self, request: Any) -> None:
+    def _hear(self, said: ConsoleMessage) -> None:
+        if said.type == "error" and not (self.alone and "net::ERR_" in said.text):
+            self.complaints.append(said.text)
+
+    def _check_address(self, request: Request) -> None:
         if not request.url.startswith((self._address, "blob:", "data:")):
             self.complaints.append(f"asked for {request.url}")
 

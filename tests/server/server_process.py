@@ -27,7 +27,11 @@ class ServerProcess:
         port = self.address.rpartition(":")[2] or "0"
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
         self._process = subprocess.Popen(
-            [*self._command, "--port", port], stdout=subprocess.PIPE, text=True, env=environment
+            [*self._command, "--port", port],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -40,12 +44,15 @@ class ServerProcess:
         self._process.kill()
         self._ended()
 
-    def stop(self) -> None:
-        """As Ctrl-C does; safe to call more than once."""
+    def stop(self) -> str:
+        """As Ctrl-C does; safe to call more than once. What the server said besides where it is."""
         self._process.terminate()
-        self._ended()
+        return self._ended()
 
-    def _ended(self) -> None:
+    def _ended(self) -> str:
         self._process.wait(30)
         assert self._process.stdout is not None
-        self._process.stdout.close()
+        if self._process.stdout.closed:
+            return ""
+        with self._process.stdout as rest:
+            return rest.read()

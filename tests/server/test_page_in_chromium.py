@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,8 +22,8 @@ from keepsight.video import VideoWriter, open_video
 
 CHROMIUM = Path(os.environ.get("KEEPSIGHT_CHROMIUM", "/usr/bin/chromium"))
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "bigbuckbunny.mp4"
-RABBIT, EAR, ROCK = (450, 330), (347, 120), ((92, 424), (150, 500), (257, 573))  # px, on frame 10 of the clips
-LENGTHS = {"story": 20, "identities": 20, "together": 20, "power": 40}
+RABBIT, SKY, ROCK = (450, 330), (1150, 150), ((92, 424), (150, 500), (257, 573))  # px, on frame 10 of the clips
+LENGTHS = {"story": 20, "identities": 20, "together": 20, "power": 32}
 
 if not CHROMIUM.exists() and not os.environ.get("KEEPSIGHT_NEED_CHROMIUM"):
     pytest.skip(f"there is no Chromium at {CHROMIUM}", allow_module_level=True)
@@ -139,8 +140,8 @@ def test_from_two_objects_to_an_export(server, projects, visit, tmp_path):
     page.says("Frame 16 accepted")
     page.go_to(13)
     page.select("rabbit")
-    page.press("q")
-    page.click(*EAR)
+    page.press("e")
+    page.click(*SKY)
     page.says("Corrected rabbit 1")
     page.picture("corrected")
     corrected = page.masks(1)
@@ -231,7 +232,7 @@ def test_identities_are_mended_in_the_track_manager(server, visit):
         states.append(objects(page))
 
     tracks.get_by_role("tab", name="Split").click()
-    tracks.get_by_label("Track", exact=True).select_option("1")
+    tracks.get_by_label(re.compile("^Track")).select_option("1")
     tracks.get_by_label("First frame of the second part").fill("5")
     tracks.get_by_label("First frame of the second part").press("Tab")
     make("Split", "Split")
@@ -242,14 +243,14 @@ def test_identities_are_mended_in_the_track_manager(server, visit):
     }
 
     tracks.get_by_role("tab", name="Merge").click()
-    tracks.get_by_label("This track").select_option("3")
-    tracks.get_by_label("becomes part of").select_option("1")
+    tracks.get_by_label(re.compile("^This track")).select_option("3")
+    tracks.get_by_label(re.compile("^becomes part of")).select_option("1")
     make("Merge", "Merge")
     assert states[-1] == states[0]
 
     # Where both have a mask the page warns, and does nothing before the warning is ticked.
-    tracks.get_by_label("This track").select_option("2")
-    tracks.get_by_label("becomes part of").select_option("1")
+    tracks.get_by_label(re.compile("^This track")).select_option("2")
+    tracks.get_by_label(re.compile("^becomes part of")).select_option("1")
     warning = tracks.get_by_role("checkbox")
     expect(warning).to_be_visible()
     expect(tracks.get_by_role("button", name="Merge", exact=True)).to_be_disabled()
@@ -260,7 +261,7 @@ def test_identities_are_mended_in_the_track_manager(server, visit):
     assert states[-1][1][9] == states[0][1][9]
 
     tracks.get_by_role("tab", name="Change id").click()
-    tracks.get_by_label("Track", exact=True).select_option("1")
+    tracks.get_by_label(re.compile("^Track")).select_option("1")
     tracks.get_by_label("New id").fill("7")
     make("Change id", "Change id")
     assert states[-1] == {7: states[-2][1]}
@@ -326,6 +327,7 @@ def test_a_run_outlives_the_page_and_its_frames_the_server(videos, tmp_path, vis
         page.picture("paused_after_reload")
         page.press("p")
         page.has_done(len(before) + 3)
+        page.alone = True
         server.kill()
         expect(page.page.get_by_text("Connection lost")).to_be_visible()
         page.picture("connection_lost")
@@ -341,6 +343,5 @@ def test_a_run_outlives_the_page_and_its_frames_the_server(videos, tmp_path, vis
         assert list(after) == list(range(10, LENGTHS["power"]))
         assert changed(kept, after).isdisjoint(kept)
         assert page.newest_job()["id"] == job["id"]
-        page.complaints[:] = [line for line in page.complaints if "net::ERR_" not in line]  # nobody was there
     finally:
         server.stop()

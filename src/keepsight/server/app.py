@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 
 from keepsight.annotation import DeskSettings, Limits, Workshop
 from keepsight.models.registry import resolve
@@ -56,7 +56,7 @@ def make_workshop(config: ServerConfig) -> Workshop:
     return Workshop(settings, devices=(config.device,), limits=limits)
 
 
-def create_app(config: ServerConfig, catalog: Catalog, workshop: Workshop) -> ASGIApp:
+def create_app(config: ServerConfig, catalog: Catalog, workshop: Workshop) -> Guard:
     """The server as an ASGI application; shutting it down shuts the workshop."""
 
     @contextlib.asynccontextmanager
@@ -70,8 +70,8 @@ def create_app(config: ServerConfig, catalog: Catalog, workshop: Workshop) -> AS
             await asyncio.to_thread(workshop.shut)
 
     app = FastAPI(title="Keepsight", version=version("keepsight"), lifespan=life)
-    app.state.reception = Reception(config, catalog, workshop)
-    app.state.remote = Remote(app.state.reception)
+    reception = app.state.reception = Reception(config, catalog, workshop)
+    app.state.remote = Remote(reception)
     app.state.tasks = Tasks()
     install_errors(app)
     for part in (videos, work, events, anylabeling):
@@ -104,7 +104,7 @@ def create_app(config: ServerConfig, catalog: Catalog, workshop: Workshop) -> AS
         async def no_page() -> Response:
             return PlainTextResponse("The page has not been built; `make page` builds it. The API is at /docs.\n")
 
-    return Guard(app, config, _limits(config), _is_page)
+    return Guard(app, config, _limits(config), _is_page, end_streams=reception.closing.set)
 
 
 def _limits(config: ServerConfig) -> Any:

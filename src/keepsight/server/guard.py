@@ -30,12 +30,19 @@ class Guard:
     Args:
         limit_of: bytes that a request to this path may have.
         page: paths that are served without a key (the page itself, which then asks for it).
+        end_streams: for whoever runs the application: ASGI announces the end only when all requests have ended.
     """
 
     def __init__(
-        self, app: ASGIApp, config: ServerConfig, limit_of: Callable[[str], int], page: Callable[[str], bool]
+        self,
+        app: ASGIApp,
+        config: ServerConfig,
+        limit_of: Callable[[str], int],
+        page: Callable[[str], bool],
+        end_streams: Callable[[], None] = lambda: None,
     ) -> None:
         self._app = app
+        self.end_streams = end_streams
         self._key = config.key
         self._hosts = LOOPBACK | {config.host, *config.hosts}
         self._any_host = config.host in {"0.0.0.0", "::"} and config.key is not None

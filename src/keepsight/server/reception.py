@@ -31,11 +31,13 @@ class Reception:
     Attributes:
         config, catalog, workshop: as given.
         people: who watches which desk, and over how many connections each.
+        closing: set when the server is being stopped; streams that would go on for ever end then.
     """
 
     def __init__(self, config: ServerConfig, catalog: Catalog, workshop: Workshop) -> None:
         self.config, self.catalog, self.workshop = config, catalog, workshop
         self.people: dict[str, Counter[str]] = {}
+        self.closing = asyncio.Event()
         self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def desk(self, id: str) -> Desk:

@@ -8,6 +8,8 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import uvicorn
+
 from keepsight.core import InputError
 from keepsight.server.config import ServerConfig
 
@@ -59,8 +61,6 @@ def serve(
     Raises:
         InputError: nothing to open, or an address that cannot be used.
     """
-    import uvicorn
-
     from keepsight.server.app import create_app, make_workshop
     from keepsight.server.catalog import Catalog
 
@@ -75,4 +75,16 @@ def serve(
         say(f"Keepsight is at {address} (Ctrl-C stops it; everything is saved as you go).")
         if browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
-        uvicorn.Server(settings).run(sockets=[bound])
+        Server(settings, app.end_streams).run(sockets=[bound])
+
+
+class Server(uvicorn.Server):
+    """Ends the streams, which are followed for as long as a page is open, before it waits for requests to end."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
+        await super().shutdown(sockets)

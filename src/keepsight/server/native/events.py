@@ -41,7 +41,7 @@ async def events(
 
 async def _stream(here: Reception, desk: Desk, since: int | None, client: str | None) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
-    waiting: asyncio.Queue[Event] = asyncio.Queue()
+    waiting: asyncio.Queue[Event | None] = asyncio.Queue()
     people = here.people.setdefault(desk.key, Counter())
     who = client or str(id(waiting))
     people[who] += 1
@@ -50,6 +50,7 @@ async def _stream(here: Reception, desk: Desk, since: int | None, client: str | 
         loop.call_soon_threadsafe(waiting.put_nowait, event)
 
     leave = desk.subscribe(listen, since)
+    closing = asyncio.create_task(_end(here, waiting))
     try:
         yield b"retry: 1000\n\n"
         if desk.job is not None:
@@ -60,14 +61,22 @@ async def _stream(here: Reception, desk: Desk, since: int | None, client: str | 
             except TimeoutError:
                 yield b": still here\n\n"
                 continue
+            if event is None:
+                return
             yield _pack(event, people)
     finally:
+        closing.cancel()
         people[who] -= 1
         if people[who] <= 0:
             del people[who]
         if not people:
             here.people.pop(desk.key, None)
         leave()
+
+
+async def _end(here: Reception, waiting: asyncio.Queue[Event | None]) -> None:
+    await here.closing.wait()
+    waiting.put_nowait(None)
 
 
 def _pack(event: Event, people: Counter[str]) -> bytes:

@@ -97,7 +97,7 @@ class PageDriver:
             self.page.keyboard.press(key)
 
     def go_to(self, frame: int) -> None:
-        field = self.page.get_by_role("textbox", name="Frame")
+        field = self.page.get_by_role("textbox", name="Go to frame")
         field.fill(str(frame))
         field.press("Enter")
         field.blur()

@@ -22,8 +22,9 @@ from keepsight.video import VideoWriter, open_video
 
 CHROMIUM = Path(os.environ.get("KEEPSIGHT_CHROMIUM", "/usr/bin/chromium"))
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "bigbuckbunny.mp4"
-RABBIT, SKY, ROCK = (450, 330), (1150, 150), ((92, 424), (150, 500), (257, 573))  # px, on frame 10 of the clips
-LENGTHS = {"story": 20, "identities": 20, "together": 20, "power": 32}
+RABBIT, SKY, FAR_ROCK = (450, 330), (1150, 150), (900, 360)  # px, on frame 10 of the clips
+ROCK = (92, 424), (150, 500), (257, 573)
+LENGTHS = {"story": 20, "identities": 20, "together": 20, "keyboard": 20, "power": 32}
 
 if not CHROMIUM.exists() and not os.environ.get("KEEPSIGHT_NEED_CHROMIUM"):
     pytest.skip(f"there is no Chromium at {CHROMIUM}", allow_module_level=True)
@@ -281,6 +282,35 @@ def objects(page: PageDriver) -> dict[int, dict[int, str]]:
     return {item["id"]: page.masks(item["id"]) for item in page.get()["objects"]}
 
 
+def test_the_keyboard_is_enough(server, visit):
+    page = visit(server.address, "keyboard", 10)
+    # A box from one corner of the rock to the other, with the pointer of the keyboard, which begins in the middle.
+    page.press("r", "j", *["Shift+ArrowLeft"] * 27, *["Shift+ArrowDown"] * 3, "Enter")
+    page.press(*["Shift+ArrowRight"] * 8, *["Shift+ArrowDown"] * 8, "Enter", "Escape")
+    page.paints(1)
+    assert [item["box"] for item in page.get()["prompts"]] == [[100, 420, 260, 580]]
+    page.press("f")
+    expect(page.page.get_by_role("dialog", name="Finish object")).to_be_visible()
+    page.page.keyboard.type("rock")
+    page.press("Enter")
+    page.says("Finished rock 1")
+    page.press("d", "d", "]", "a", "a", "[", ".")
+    page.runs_to_its_end()
+    assert (list(page.masks(1)), page.get()["objects"][0]["label"]) == ([10, 11, 12], "rock")
+    page.press("ArrowDown", "Shift+Delete")
+    page.says("Deleted rock 1")
+    page.press("u")
+    page.says("Undone")
+    assert list(page.masks(1)) == [10, 11, 12]
+    page.press("?")
+    page.picture("shortcuts")
+    expect(page.page.get_by_role("dialog")).to_be_visible()
+    page.press("Escape")
+    page.press("Alt+l")
+    expect(page.page.get_by_role("dialog")).to_contain_text("rock")
+    page.picture("labels")
+
+
 def test_two_people_on_one_video_see_what_the_other_does(server, visit):
     ann, ben = visit(server.address, "together", 10), visit(server.address, "together", 10, color_scheme="dark")
     for page in (ann, ben):
@@ -330,9 +360,12 @@ def test_a_run_outlives_the_page_and_its_frames_the_server(videos, tmp_path, vis
         page.alone = True
         server.kill()
         expect(page.page.get_by_text("Connection lost")).to_be_visible()
+        page.click(*FAR_ROCK)
         page.picture("connection_lost")
         server.begin()
         expect(page.page.get_by_text("Saved")).to_be_visible()
+        expect(page.page.locator("button.object-name")).to_have_count(3)  # the click waited for the server
+        assert [len(item["points"]) for item in page.get()["prompts"] if item["object_id"] == 3] == [1]
         job, kept = page.newest_job(), page.masks(1)
         assert job["state"] == "interrupted"
         assert len(kept) == 1 + job["done"] >= len(before) + 3

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, Response, expect
 
 WAIT_MS = 120_000  # for what a tracker does on a busy machine; reached only by failures
 VIEW = {"width": 1366, "height": 768}
@@ -22,7 +22,7 @@ class PageDriver:
 
     Attributes:
         page: Playwright's.
-        complaints: what the page wrote to the console as an error, and requests that left the server.
+        complaints: errors on the page's console, requests that were refused, and such that left the server.
         alone: whether the server was away at times; failed requests are then no complaint.
         api: of the video, straight to the server, past the page.
     """
@@ -39,10 +39,16 @@ class PageDriver:
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._check_address)
+        self.page.on("response", self._check_answer)
 
     def _hear(self, said: ConsoleMessage) -> None:
-        if said.type == "error" and not (self.alone and "net::ERR_" in said.text):
+        refused = "the server responded with a status of" in said.text  # told better by the answer itself
+        if said.type == "error" and not refused and not (self.alone and "net::ERR_" in said.text):
             self.complaints.append(said.text)
+
+    def _check_answer(self, answer: Response) -> None:
+        if answer.status >= 400:
+            self.complaints.append(f"{answer.request.method} {answer.url} {answer.request.post_data}: {answer.status}")
 
     def _check_address(self, request: Request) -> None:
         if not request.url.startswith((self._address, "blob:", "data:")):
@@ -51,7 +57,9 @@ class PageDriver:
     def open(self, frame: int = 0) -> None:
         self.page.goto(f"{self._address}/?video={self.id}&frame={frame}")
         self.shows(frame)
-        expect(self.page.get_by_text("Saved")).to_be_visible()
+        self.is_connected()
+        video = self.get()
+        self._size = video["width"], video["height"]
 
     # ---- what is on the screen ----
 
@@ -62,6 +70,9 @@ class PageDriver:
     @property
     def notice(self) -> Locator:
         return self.page.locator(".notice")
+
+    def is_connected(self) -> None:
+        expect(self.page.locator(".connection.open")).to_be_visible()
 
     def shows(self, frame: int) -> None:
         expect(self.stage).to_have_attribute("data-frame", str(frame))
@@ -117,10 +128,10 @@ class PageDriver:
         """The whole frame lies in the middle of the stage, with a margin of 8 px."""
         stage = self.stage.bounding_box()
         assert stage is not None
-        video = self.get()
-        scale = min((stage["width"] - 16) / video["width"], (stage["height"] - 16) / video["height"])
-        left = stage["x"] + (stage["width"] - scale * video["width"]) / 2
-        top = stage["y"] + (stage["height"] - scale * video["height"]) / 2
+        width, height = self._size
+        scale = min((stage["width"] - 16) / width, (stage["height"] - 16) / height)
+        left = stage["x"] + (stage["width"] - scale * width) / 2
+        top = stage["y"] + (stage["height"] - scale * height) / 2
         return left + x * scale, top + y * scale
 
     def finish(self, label: str) -> None:

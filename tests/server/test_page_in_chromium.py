@@ -363,7 +363,7 @@ def test_a_run_outlives_the_page_and_its_frames_the_server(videos, tmp_path, vis
         page.click(*FAR_ROCK)
         page.picture("connection_lost")
         server.begin()
-        expect(page.page.get_by_text("Saved")).to_be_visible()
+        page.is_connected()
         expect(page.page.locator("button.object-name")).to_have_count(3)  # the click waited for the server
         assert [len(item["points"]) for item in page.get()["prompts"] if item["object_id"] == 3] == [1]
         job, kept = page.newest_job(), page.masks(1)

@@ -57,11 +57,12 @@ export function Apply({
   danger?: boolean;
   onDone?: () => void;
 }) {
-  const { forecast, problem } = useForecast(edit);
+  const [busy, setBusy] = useState(false);
+  // Not while the change is being made: what it would change is then no longer to be had.
+  const { forecast, problem } = useForecast(busy ? null : edit);
   const [agreed, setAgreed] = useState(false);
   const [refused, setRefused] = useState<string | null>(null);
   const [done, setDone] = useState<string | null>(null);
-  const [busy, setBusy] = useState(false);
   const key = JSON.stringify(edit);
   useEffect(() => {
     setAgreed(false);
@@ -118,7 +119,7 @@ export function Apply({
             <span>{forecast.warning}</span>
           </label>
         )}
-        {edit && !forecast && !problem && <p class="dim">Counting …</p>}
+        {edit && !forecast && !problem && <p class="dim">{busy ? "Changing …" : "Counting …"}</p>}
         {!edit && !done && <p class="dim">Fill in what is to change; what it touches is shown here first.</p>}
         <Problem text={refused ?? problem} />
       </div>

@@ -187,3 +187,16 @@ def test_faststart_puts_the_table_of_contents_first(clips, tmp_path):
         assert [file.name for file in tmp_path.iterdir()] == ["cut.mp4"]
     with av.open(str(out)) as container:
         assert container.streams.video[0].codec_context.name == "h264"
+
+
+def test_the_file_does_not_hang_on_the_number_of_cores(tmp_path, monkeypatch):
+    written = {}
+    for name, cores, threads in (("one", 1, {}), ("many", 64, {}), ("other", 1, {"threads": 1})):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        with VideoWriter(tmp_path / f"{name}.mp4", height=96, width=128, fps=25, **threads) as writer:
+            for number in range(20):
+                writer.write(numbered(number, 96, 128))
+            # What FFmpeg would choose by itself shows as 0.
+            assert writer._stream.codec_context.thread_count == threads.get("threads", 4)
+        written[name] = (tmp_path / f"{name}.mp4").read_bytes()
+    assert written["one"] == written["many"]

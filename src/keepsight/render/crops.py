@@ -111,7 +111,7 @@ class CropWriter:
     def __init__(self, path: Path, plan: CropPlan, fps: float, style: CropStyle) -> None:
         self._plan, self._style = plan, style
         self._black = np.zeros((plan.size_px, plan.size_px, 3), np.uint8)
-        # One thread: there are many of these at a time, and the file does not depend on the machine.
+        # There are many of these at a time.
         self.writer = VideoWriter(path, height=plan.size_px, width=plan.size_px, fps=fps, threads=1)
 
     def write(self, rgb: RgbArray, frame: int, mask: Mask | None, time_s: float) -> None:

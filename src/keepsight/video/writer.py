@@ -56,7 +56,8 @@ class VideoWriter:
         crf: quality of h264, hevc, vp9 and av1; lower is better and larger. 18 is hard to tell from the source.
         preset: speed of h264 and hevc; slower ones make smaller files.
         live: see above; mp4, mov, mkv, webm and ts only.
-        threads: of the encoder; default: as it likes. With 1 the same frames give the same file on every machine.
+        threads: of the H.264 encoder, whose output depends on their number; fixed, so that the same frames give the same file on
+            every machine. Up: faster, where there are cores for them.
 
     Attributes:
         warnings: for example that another encoder had to be used.
@@ -78,7 +79,7 @@ class VideoWriter:
         crf: int | None = None,
         preset: str = "veryfast",
         live: bool = False,
-        threads: int | None = None,
+        threads: int = 4,
     ) -> None:
         self.path = Path(path)
         self.height, self.width = height, width
@@ -115,7 +116,7 @@ class VideoWriter:
                     return name
         raise InputError(f"{self.path}: there is no video encoder {codec!r} here; use h264, mpeg4, vp9 or ffv1.")
 
-    def _open(self, container: str, crf: int | None, preset: str, threads: int | None) -> None:
+    def _open(self, container: str, crf: int | None, preset: str, threads: int) -> None:
         options = {}
         if container in ("mp4", "mov"):
             options["movflags"] = _LIVE_FLAGS if self._live else "faststart"
@@ -134,7 +135,7 @@ class VideoWriter:
                 stream.gop_size = max(1, round(self.fps))
                 stream.max_b_frames = 0
             self._stream = stream
-            if threads is not None:
+            if self.codec == "libx264":
                 stream.codec_context.thread_count = threads
             stream.codec_context.open()
             self._container.start_encoding()

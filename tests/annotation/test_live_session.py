@@ -1,0 +1,37 @@
+"""Looking at frames for a pointer that goes about: nothing piles up, and nothing is looked at twice."""
+
+from __future__ import annotations
+
+import pytest
+from small_desks import clip
+
+import keepsight
+from keepsight.annotation.live import LiveSession
+from keepsight.core import Prompt
+
+
+@pytest.fixture(scope="module")
+def tracker():
+    return keepsight.load("builtin", device="cpu", zoom=keepsight.Zoom(pyramid_least_px=24, least_px=24))
+
+
+def test_hovering_leaves_its_last_look_for_the_click_and_nothing_else(tracker, monkeypatch):
+    session = LiveSession(tracker.backbone, tracker.policy, tracker.options, clip())
+    encoded = []
+    encode = tracker.backbone.encode_views
+    monkeypatch.setattr(tracker.backbone, "encode_views", lambda views: encoded.append(len(views)) or encode(views))
+    session.look_at(8)
+    assert encoded == [1]
+    ready = session._sights.get(8)
+    size = ready.nbytes()
+    for x in range(12, 42, 6):
+        seen = session.preview(Prompt(1, 8, ((float(x), 25.0),), (1,)))
+    assert session.object_ids == []
+    assert session._sights.get(8) is ready
+    assert ready.nbytes() == size
+    looks = len(encoded)
+    assert looks > 5
+    answer = session.add_prompt(Prompt(1, 8, ((36.0, 25.0),), (1,)))
+    assert answer == seen
+    assert len(encoded) == looks
+    assert session.believes(1) == {8: answer.mask.counts}

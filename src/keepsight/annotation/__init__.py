@@ -1,6 +1,7 @@
 """Desks: a video, its project and its tracker, worked on by people, without a word of HTTP."""
 
 from keepsight.annotation.desk import Desk
+from keepsight.annotation.glance import Glance
 from keepsight.annotation.trouble import Busy, Conflict, Locked, NotFound, TooMuch
 from keepsight.annotation.values import (
     Answer,
@@ -38,6 +39,7 @@ __all__ = [
     "Found",
     "FrameDone",
     "FrameMasks",
+    "Glance",
     "Job",
     "Limits",
     "Locked",

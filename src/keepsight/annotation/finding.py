@@ -11,7 +11,7 @@ from keepsight.annotation.clicks import TrackerSide
 from keepsight.annotation.live import LiveSession
 from keepsight.annotation.trouble import TooMuch
 from keepsight.annotation.values import DeskSettings, Found
-from keepsight.concepts import ConceptRules, Detections, Detector, checked
+from keepsight.concepts import ConceptRules, Detector, checked
 from keepsight.concepts.detector import LooksBeforehand, as_concepts
 from keepsight.core import Concept, Mask, Prompt, Source, TrackedObject
 from keepsight.core.errors import InputError
@@ -67,19 +67,10 @@ class Finder:
         agreement = self._side.agreement(settings)
         tracker = self._side.bench.tracker(settings.model, settings.policy)
         finder = self._side.bench.detector(detector, settings.model, tracker)
-        if not finder.understands_words and len(concepts) > 1:
-            raise InputError(
-                f"The detector '{finder.name}' does not understand words and cannot tell {len(concepts)} concepts apart; "
-                "give one."
-            )
         if isinstance(finder, LooksBeforehand):
             finder.prepare_from(case.video)
-        sight = Sight(tracker.backbone, case.video.read(frame).rgb)
-        [found] = finder.detect([sight], concepts)
-        least = ConceptRules().score_threshold if threshold is None else threshold
-        found, dropped = checked(found, case.video.height, case.video.width, concepts)
-        found = found.only(found.scores >= least)
-        items = self._masks(project, found, agreement.session, frame)
+        spare = project.next_object_id(case.video_id)
+        items, dropped = instances_on(agreement.session, finder, frame, concepts, threshold, spare)
         result = project.result(case.video_id, frame)
         there = {item.object_id: item.mask for item in (result.objects if result else ()) if item.present}
         fresh, known = _unknown(items, there)
@@ -99,24 +90,50 @@ class Finder:
             revision = case.note("objects", "masks", frames=(frame, frame + 1), by=by)
         shown = tuple((case.object(project, object_id), item) for object_id, item in made)
         known_as = tuple((object_id, texts[number]) for object_id, number in known)
-        return Found(shown, len(known_as), tuple(_remarks(finder, sum(dropped.values()))), revision, known_as)
+        return Found(shown, len(known_as), tuple(_remarks(finder, dropped)), revision, known_as)
 
-    def _masks(
-        self, project: Project, found: Detections, session: LiveSession, frame: int
-    ) -> list[tuple[int, float, Mask]]:
-        """``(concept, score, mask)`` of each instance, the surest first; the tracker makes masks of boxes."""
-        height, width = self._case.video.height, self._case.video.width
-        found = found.only(np.argsort(-found.scores, kind="stable"))
-        if found.masks is not None:
-            masks = masks_at_size(list(found.masks.float()), height, width) if len(found) else []
-        else:
-            spare = project.next_object_id(self._case.video_id)
-            masks = [
-                session.preview(Prompt(spare, frame, box=(x1, y1, x2, y2)), clear=True).mask
-                for x1, y1, x2, y2 in found.boxes.tolist()
-            ]
-        rows = zip(found.concepts.tolist(), found.scores.tolist(), masks, strict=True)
-        return [(number, score, mask) for number, score, mask in rows if mask.area]
+
+def instances_on(
+    session: LiveSession,
+    finder: Detector,
+    frame: int,
+    concepts: list[Concept],
+    threshold: float | None,
+    spare_id: int,
+) -> tuple[list[tuple[int, float, Mask]], int]:
+    """Looks for concepts on a frame of the session's video; the tracker makes masks of boxes.
+
+    Args:
+        threshold: score from which an instance counts; ``None``: the rule's.
+        spare_id: an id that no object of the session has.
+
+    Returns:
+        ``(concept, score, mask)`` of each instance, the surest first, and how many could not be used.
+
+    Raises:
+        InputError: several concepts for a detector that cannot tell them apart.
+    """
+    if not finder.understands_words and len(concepts) > 1:
+        raise InputError(
+            f"The detector '{finder.name}' does not understand words and cannot tell {len(concepts)} concepts apart; "
+            "give one."
+        )
+    height, width = session.video.height, session.video.width
+    sight = Sight(session.backbone, session.video.read(frame).rgb)
+    [found] = finder.detect([sight], concepts)
+    least = ConceptRules().score_threshold if threshold is None else threshold
+    found, dropped = checked(found, height, width, concepts)
+    found = found.only(found.scores >= least)
+    found = found.only(np.argsort(-found.scores, kind="stable"))
+    if found.masks is not None:
+        masks = masks_at_size(list(found.masks.float()), height, width) if len(found) else []
+    else:
+        masks = [
+            session.preview(Prompt(spare_id, frame, box=(x1, y1, x2, y2)), clear=True).mask
+            for x1, y1, x2, y2 in found.boxes.tolist()
+        ]
+    rows = zip(found.concepts.tolist(), found.scores.tolist(), masks, strict=True)
+    return [(number, score, mask) for number, score, mask in rows if mask.area], sum(dropped.values())
 
 
 def _unknown(

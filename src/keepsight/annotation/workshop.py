@@ -12,9 +12,12 @@ from typing import Any
 from keepsight.annotation.bench import Bench, offered_detectors, offered_models, offered_policies
 from keepsight.annotation.case import Case
 from keepsight.annotation.desk import Desk
+from keepsight.annotation.glance import Glance, Glances
 from keepsight.annotation.pictures import PictureCache
 from keepsight.annotation.trouble import Busy
 from keepsight.annotation.values import DeskSettings, Limits, Offer
+from keepsight.annotation.worker import Urgency
+from keepsight.core import Prompt, TrackedObject
 from keepsight.core.errors import InputError, StoreError
 from keepsight.pipeline.folder import add_video
 from keepsight.store import Project
@@ -50,6 +53,7 @@ class Workshop:
         self.settings, self.limits = settings or DeskSettings(), limits or Limits()
         features = self.limits.feature_bytes // max(self.limits.desks, 1)
         self._benches = [Bench(device, dtype, features) for device in devices]
+        self._glances = Glances(self._benches[0], self.limits.text_length)
         self._pictures = PictureCache(self.limits.picture_bytes)
         self._painters = ThreadPoolExecutor(2, "keepsight-painter")
         self._openers = ThreadPoolExecutor(2, "keepsight-opener")
@@ -75,6 +79,19 @@ class Workshop:
         """What can be chosen; detectors are those beside a model."""
         chosen = model or self.settings.model
         return self._openers.submit(lambda: Offers(offered_models(), offered_policies(), offered_detectors(chosen)))
+
+    # ---- single pictures ----
+
+    def point(self, glance: Glance, prompts: Sequence[Prompt]) -> Future[list[TrackedObject] | None]:
+        """The masks of what is pointed at in a picture, a prompt an object; nothing is stored."""
+        return self._benches[0].worker.submit(lambda: self._glances.point(glance, prompts), Urgency.CLICK)
+
+    def find(
+        self, glance: Glance, text: str, detector: str | None = None, threshold: float | None = None
+    ) -> Future[list[tuple[str, TrackedObject]] | None]:
+        """What words name in a picture, each with its concept; nothing is stored."""
+        work = lambda: self._glances.find(glance, text, detector, threshold)  # noqa: E731
+        return self._benches[0].worker.submit(work, Urgency.CLICK)
 
     # ---- desks ----
 

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from keepsight.server.anylabeling.bodies import INIT_SCHEMA, PromptBody, PropagateBody
+from keepsight.server.anylabeling.bodies import INIT_SCHEMA, PredictBody, PromptBody, PropagateBody
+from keepsight.server.anylabeling.picture import shapes_in
 from keepsight.server.anylabeling.remote import Remote
 from keepsight.server.anylabeling.streaming import EventStream, events
 from keepsight.server.anylabeling.tasks import Tasks
@@ -48,6 +49,12 @@ async def info(here: Here, model: _Id) -> dict[str, Any]:
     """One entry of the menu."""
     metadata = await run_in_threadpool(here.offer(model).metadata, here.config.detector)
     return _good({"model_id": model} | metadata)
+
+
+@router.post("/predict")
+async def predict(here: Here, body: PredictBody) -> dict[str, Any]:
+    """Masks or boxes in a single picture: of words, of what is marked, or, where nothing is said, of everything."""
+    return _good({"shapes": await shapes_in(here, body), "description": "", "replace": False})
 
 
 @router.post("/video/init", openapi_extra=INIT_SCHEMA)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
-from remote_client import FRAMES, Desktop, Gate, clip_of, frames_tracked, jobs, understand_colours
+from remote_client import FRAMES, Desktop, Gate, clip_of, data_uris, frames_tracked, jobs, understand_colours
 
 from keepsight.annotation.values import Lane, Timeline
 from keepsight.server.anylabeling.following import Leg, missing
+
+ONCE = {"look_every": 0}
+"""The tiny model follows nothing well, so that what it lost would be found again."""
 
 
 @pytest.fixture
@@ -17,7 +20,7 @@ def words(monkeypatch):
 
 
 def test_both_ends_of_a_range_are_in_it_and_frames_before_the_prompt_are_tracked_backward(start, words):
-    desktop = Desktop(start())
+    desktop = Desktop(start(anylabeling=ONCE))
     desktop.init()
     desktop.text("red, blue", frame=7)
     shapes = desktop.run(4, 9)
@@ -32,7 +35,7 @@ def test_both_ends_of_a_range_are_in_it_and_frames_before_the_prompt_are_tracked
 
 
 def test_an_end_beyond_the_clip_is_its_last_frame(start, words):
-    desktop = Desktop(start())
+    desktop = Desktop(start(anylabeling=ONCE))
     desktop.init()
     desktop.text("red", frame=9)
     assert list(desktop.run(9, 500)) == [9, 10, 11]
@@ -40,7 +43,7 @@ def test_an_end_beyond_the_clip_is_its_last_frame(start, words):
 
 def test_ticks_come_while_nothing_moves_and_progress_never_goes_back(start, words, monkeypatch):
     gate = Gate(monkeypatch)
-    desktop = Desktop(start())
+    desktop = Desktop(start(anylabeling=ONCE))
     desktop.init()
     desktop.text("red")
     ticks = []
@@ -64,7 +67,7 @@ def test_ticks_come_while_nothing_moves_and_progress_never_goes_back(start, word
 @pytest.mark.parametrize("by", ["text", "point"])
 def test_what_was_tracked_before_a_cancel_is_there_when_the_client_comes_again(start, words, monkeypatch, by):
     gate = Gate(monkeypatch, permits=4)
-    desktop = Desktop(start())
+    desktop = Desktop(start(anylabeling=ONCE))
 
     def say():
         desktop.init()
@@ -91,11 +94,11 @@ def test_what_was_tracked_before_a_cancel_is_there_when_the_client_comes_again(s
 
 
 def test_a_restart_loses_the_session_and_nothing_else(start, words):
-    desktop = Desktop(start())
+    desktop = Desktop(start(anylabeling=ONCE))
     desktop.init()
     desktop.text("red, blue", frame=3)
     shapes = desktop.run(3, 8)
-    desktop.http = start()
+    desktop.http = start(anylabeling=ONCE)
     about = {"session_id": desktop.session, "model": desktop.model}
     assert desktop.call("POST", "/v1/video/propagate/stream", **about).status_code == 404
     desktop.init()
@@ -106,7 +109,7 @@ def test_a_restart_loses_the_session_and_nothing_else(start, words):
 
 def test_a_job_of_the_page_is_waited_for_and_what_it_did_is_not_done_again(start, words, monkeypatch):
     gate = Gate(monkeypatch, permits=2)
-    desktop = Desktop(start())
+    desktop = Desktop(start(anylabeling=ONCE))
     desktop.init()
     desktop.text("red")
     http = desktop.http
@@ -130,7 +133,7 @@ def test_a_failing_job_is_an_error_event_with_its_reason(start, words, monkeypat
     def fails(*_, **__):
         raise ModelError("The tracker has no more memory.")
 
-    desktop = Desktop(start())
+    desktop = Desktop(start(anylabeling=ONCE))
     desktop.init()
     desktop.text("red")
     monkeypatch.setattr(LiveSession, "follow", fails)
@@ -139,7 +142,7 @@ def test_a_failing_job_is_an_error_event_with_its_reason(start, words, monkeypat
 
 def test_a_range_can_be_asked_for_and_looked_after_later(start, words, monkeypatch):
     gate = Gate(monkeypatch, permits=3)
-    desktop = Desktop(start())
+    desktop = Desktop(start(anylabeling=ONCE))
     desktop.init()
     desktop.text("red")
     about = {"session_id": desktop.session, "model": desktop.model}
@@ -183,3 +186,46 @@ def test_a_range_can_be_asked_for_and_looked_after_later(start, words, monkeypat
 def test_only_what_is_missing_is_to_be_tracked(present, absent, low, high, legs):
     timeline = Timeline(1, (), (Lane(1, tuple(present), tuple(absent)), Lane(2, ((0, 1),))))
     assert missing(timeline, [1], low, high) == {leg: [1] for leg in legs}
+
+
+# -- what comes in later ---------------------------------------------------------------------------------------------------
+def newcomer_clip():
+    """Red is there all the time; blue comes in on frame 5."""
+    import cv2
+    from small_desks import picture
+
+    files = []
+    for index in range(FRAMES):
+        frame = picture(index)
+        if index < 5:
+            frame[48:64, 70 - index : 94 - index] = 40
+        files.append(cv2.imencode(".png", frame[..., ::-1])[1].tobytes())
+    return data_uris(files)
+
+
+def test_what_comes_in_later_is_found_and_followed_and_each_frame_is_looked_at_once(start, words):
+    frames = newcomer_clip()
+    desktop = Desktop(start(anylabeling={"look_every": 3}))
+    desktop.init(frames)
+    assert [shape["label"] for shape in desktop.text("red, blue")] == ["red"]
+    shapes = desktop.run(0)
+    seen = [frame for frame, items in shapes.items() if "blue" in {shape["label"] for shape in items}]
+    # Not there on the look on frame 3, there on that of frame 6.
+    assert set(range(6, FRAMES)) <= set(seen) <= set(range(4, FRAMES))
+    looks, tracked = words.looks, frames_tracked(desktop.http)
+    assert looks == 1 + 3
+    desktop.cleanup()
+    desktop.http = start(anylabeling={"look_every": 3})
+    desktop.init(frames)
+    desktop.text("red, blue")
+    assert desktop.run(0) == shapes
+    assert words.looks == looks + 1  # for the prompt
+    assert frames_tracked(desktop.http) == tracked
+
+
+def test_it_is_looked_on_the_prompted_frame_only_where_the_settings_say_so(start, words):
+    desktop = Desktop(start(anylabeling={"look_every": 0}))
+    desktop.init(newcomer_clip())
+    desktop.text("red, blue")
+    assert {shape["label"] for items in desktop.run(0).values() for shape in items} == {"red"}
+    assert words.looks == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from keepsight.tracking.masks import masks_at_size
 
 KNOWN_IOU = 0.5
 """An instance that overlaps an object on the frame by this (IoU) is that object, and two finds that do are one."""
+
+KNOWN_SHARE = 0.7
+"""So is one of the object's own label, when one of the two holds this share of the other: the tracker has only a part, or more."""
 
 _BETWEEN = re.compile(r"[,;.\n]+")
 
@@ -73,10 +77,12 @@ class Finder:
         items, dropped = instances_on(agreement.session, finder, frame, concepts, threshold, spare)
         result = project.result(case.video_id, frame)
         there = {item.object_id: item.mask for item in (result.objects if result else ()) if item.present}
-        fresh, known = _unknown(items, there)
+        texts = {concept.number: concept.text for concept in concepts}
+        labels = {item.id: (item.label or "").casefold() for item in case.objects(project)}
+        wanted = {number: text.casefold() for number, text in texts.items()}
+        fresh, known = _unknown(items, there, lambda number, one: labels.get(one) == wanted[number])
         if len(project.objects(case.video_id)) + len(fresh) > case.limits.objects:
             raise TooMuch(f"{len(fresh)} were found, but a video may have {case.limits.objects} objects.")
-        texts = {concept.number: concept.text for concept in concepts}
         made: list[tuple[int, TrackedObject]] = []
         if fresh:
             with project.operation(f"find '{', '.join(texts.values())}' on frame {frame}"):
@@ -137,17 +143,25 @@ def instances_on(
 
 
 def _unknown(
-    items: list[tuple[int, float, Mask]], there: dict[int, Mask]
+    items: list[tuple[int, float, Mask]], there: dict[int, Mask], alike: Callable[[int, int], bool]
 ) -> tuple[list[tuple[int, float, Mask]], list[tuple[int, int]]]:
-    """Instances that nothing covers yet, and the others as ``(object of the frame, concept)``."""
+    """Instances that nothing covers yet, and the others as ``(object of the frame, concept)``.
+
+    Args:
+        alike: whether a concept is what an object is called.
+    """
     fresh: list[tuple[int, float, Mask]] = []
     known: list[tuple[int, int]] = []
-    ids = list(there)
+    ids, areas = list(there), np.array([mask.area for mask in there.values()], float)
     for item in items:
-        overlaps = mask_ious([item[2]], list(there.values()))[0] if there else np.zeros(0)
-        if overlaps.max(initial=0.0) >= KNOWN_IOU:
-            known.append((ids[int(overlaps.argmax())], item[0]))
-        elif not fresh or mask_ious([item[2]], [other[2] for other in fresh]).max() < KNOWN_IOU:
+        number, _, mask = item
+        overlaps = mask_ious([mask], list(there.values()))[0] if there else np.zeros(0)
+        shares = overlaps / (1 + overlaps) * (mask.area + areas) / np.minimum(mask.area, areas)
+        own = [alike(number, one) for one in ids]
+        covered = (overlaps >= KNOWN_IOU) | ((shares >= KNOWN_SHARE) & np.array(own, bool))
+        if covered.any():
+            known.append((ids[int(np.where(covered, shares, -1.0).argmax())], number))
+        elif not fresh or mask_ious([mask], [other[2] for other in fresh]).max() < KNOWN_IOU:
             fresh.append(item)
     return fresh, known
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -37,18 +37,22 @@ class Leg:
         return TrackRequest(self.start, Direction.BACKWARD, first=self.first, objects=tuple(objects))
 
 
-def missing(timeline: Timeline, objects: Collection[int], low: int, high: int) -> dict[Leg, list[int]]:
+def missing(
+    timeline: Timeline, objects: Collection[int], low: int, high: int, since: Mapping[int, int] | None = None
+) -> dict[Leg, list[int]]:
     """What has to be tracked so that all objects have a result on the frames from ``low`` to ``high``.
 
     Args:
         low, high: both inclusive.
+        since: first frame on which an object may be, by its id; others may be on any.
     """
+    since = since or {}
     legs: dict[Leg, list[int]] = {}
     for lane in timeline.lanes:
         if lane.object_id not in objects or not lane.present:
             continue
         known = _joined(seen(lane))
-        for first, last in _gaps(known, low, high):
+        for first, last in _gaps(known, max(low, since.get(lane.object_id, 0)), high):
             before = [stop - 1 for start, stop in known if start < first]
             after = [start for start, _ in known if start > last]
             # Forward from what is known, even from far; backward only where nothing was before.
@@ -92,8 +96,11 @@ class Following:
         self._tried: set[tuple[Leg, tuple[int, ...]]] = set()
         self._news = asyncio.Event()
 
-    async def follow(self, objects: Collection[int]) -> None:
+    async def follow(self, objects: Collection[int], since: Mapping[int, int] | None = None) -> None:
         """Fills the range; returns when all is there that can be had.
+
+        Args:
+            since: see :func:`missing`.
 
         When this is cancelled, so is the job, after the frame in hand.
 
@@ -107,12 +114,12 @@ class Following:
 
         leave = self._desk.subscribe(listen)
         try:
-            while await self._next(objects):
+            while await self._next(objects, since):
                 pass
         finally:
             leave()
 
-    async def _next(self, objects: Collection[int]) -> bool:
+    async def _next(self, objects: Collection[int], since: Mapping[int, int] | None) -> bool:
         going = self._desk.job
         if going is not None:
             if going.state == "paused":
@@ -121,7 +128,7 @@ class Following:
                 )
             await self._hear()
             return True
-        legs = missing(await soon(self._desk.timeline()), objects, self._low, self._high)
+        legs = missing(await soon(self._desk.timeline()), objects, self._low, self._high, since)
         todo = [(leg, tuple(ids)) for leg, ids in legs.items() if (leg, tuple(ids)) not in self._tried]
         self._count([leg for leg, _ in todo], 0)
         if not todo:

@@ -43,10 +43,11 @@ class Offered:
             detector: of the settings.
         """
         what = {"polygon": "masks", "rectangle": "boxes"}[self.kind]
-        where = "video" if self.video else "single pictures"
         missing = "" if is_cached(resolve(self.model)) else ", not downloaded"
+        # The client's menu is as wide as eight letters, so they come first by which its entries differ.
+        title = what.capitalize() if self.video else f"Image {what}"
         return {
-            "display_name": f"Keepsight {self.name}: {where}, {what}{missing}",
+            "display_name": f"{title}, {self.name} (Keepsight{missing})",
             "widgets": self._widgets(_hint(self.model, detector)),
             "params": {"show_masks": self.kind == "polygon", "show_boxes": self.kind == "rectangle"},
             "capabilities": {},

@@ -15,6 +15,7 @@ from keepsight.server.anylabeling.bodies import InitBody, PromptBody, PropagateB
 from keepsight.server.anylabeling.clips import Clips
 from keepsight.server.anylabeling.following import Following
 from keepsight.server.anylabeling.intake import FrameIntake
+from keepsight.server.anylabeling.looking import Lookout
 from keepsight.server.anylabeling.offers import Offered, offered
 from keepsight.server.anylabeling.prompting import in_px, look_for, point_at
 from keepsight.server.anylabeling.sessions import Session, Sessions
@@ -38,6 +39,8 @@ class Range:
         self._remote, self._desk, self._session, self._kind = remote, desk, session, kind
         self.low, self.high, self.first = low, high, session.first
         self._following = Following(desk, low, high)
+        config = remote.config
+        self._lookout = Lookout(desk, session, config.detector, config.anylabeling.look_every, low, high)
 
     @property
     def total(self) -> int:
@@ -45,8 +48,8 @@ class Range:
 
     @property
     def done(self) -> int:
-        """Frames that have all that can be had; goes up only."""
-        return self._following.done
+        """Frames that have all that can be had; goes up only. A look that is to come holds one back."""
+        return max(min(self._following.done, self.total - self._lookout.left), 0)
 
     async def work(self) -> None:
         """Tracks what is missing; see :meth:`Following.follow`."""
@@ -55,7 +58,8 @@ class Range:
             item.id: self._session.labels[item.id] for item in view.objects if item.id in self._session.labels
         }
         free = [item.id for item in view.objects if item.id in self._session.labels and not item.locked]
-        await self._following.follow(free)
+        await self._following.follow(free, self._lookout.since)
+        await self._lookout.look(self._following)
 
     async def results(self) -> dict[str, Any]:
         """What is stored, as the client takes it."""

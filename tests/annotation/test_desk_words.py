@@ -93,3 +93,13 @@ def test_a_job_that_finds_goes_on_after_a_rest_and_after_changes(sure):
     assert sorted(labels(sure).values()) == ["blue", "red"]
     assert {frame: counts(sure, 1)[frame] for frame in before} == before
     assert sorted(diary.frames) == sorted(set(diary.frames))
+
+
+def test_what_holds_a_part_that_is_called_the_same_is_known_already(desk):
+    nose = desk.add_object("red").result().id
+    desk.set_mask(nose, 8, Mask.from_box(72, 96, 18, 15, 26, 38)).result()  # a third of it
+    found = desk.find(8, "red").result()
+    assert (found.objects, found.known_as) == ((), ((nose, "red"),))
+    desk.change_object(nose, label="nose").result()
+    (new, _) = desk.find(8, "red").result().objects[0]
+    assert (new.id, new.label) == (nose + 1, "red")

@@ -25,7 +25,7 @@ KNOWN_IOU = 0.5
 """An instance that overlaps an object on the frame by this (IoU) is that object, and two finds that do are one."""
 
 KNOWN_SHARE = 0.7
-"""So is one of the object's own label, when one of the two holds this share of the other: the tracker has only a part, or more."""
+"""So is one of the object's own label, when one of the two holds this share of the other: the tracker has but a part, or more."""
 
 _BETWEEN = re.compile(r"[,;.\n]+")
 

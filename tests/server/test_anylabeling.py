@@ -143,6 +143,9 @@ def test_other_points_begin_another_object_where_the_settings_say_so(start):
     desktop.point((30, 25, 1), frame=3)
     desktop.point((70, 55, 1), frame=3)
     assert {shape["group_id"] for shape in desktop.run(3, 4)[4]} == {1, 2}
+    # The client gives one label to all that comes: what it has had by then stays away.
+    desktop.point((50, 10, 1), frame=3)
+    assert {shape["group_id"] for shape in desktop.run(3, 4)[4]} == {3}
 
 
 def test_a_corrected_object_is_tracked_anew_from_there_and_earlier_frames_stay(start):

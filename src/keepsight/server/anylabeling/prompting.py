@@ -59,7 +59,9 @@ async def point_at(desk: Desk, session: Session, frame: int, marks: Marks, *, ne
     goes_on = bool(earlier) and _holds(marks, earlier)
     if not goes_on and new_objects and session.current is not None:
         session.current, session.said = None, {}
-        earlier = ()
+        if session.delivered:
+            # The client puts one label on all that comes, so what it has already must not come again.
+            session.labels = {}
     fresh = tuple(mark for mark in marks if not _holds((mark,), earlier, any_of=True)) if goes_on else marks
     said = Said(
         frame,
@@ -74,7 +76,7 @@ async def point_at(desk: Desk, session: Session, frame: int, marks: Marks, *, ne
     session.current = answer.object.id
     session.said[frame] = marks
     session.labels[answer.object.id] = POINTED
-    session.prompted = frame
+    session.prompted, session.delivered = frame, False
 
 
 def in_px(points: Iterable[tuple[float, float]], labels: Iterable[int], width: int, height: int) -> Marks:

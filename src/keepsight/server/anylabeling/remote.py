@@ -74,7 +74,9 @@ class Range:
                 for item in desk.masks(start, stop, list(labels)).result()[1]:
                     yield item.frame, item.objects
 
-        return await run_in_threadpool(pack, read, frames, labels, self._kind, epsilon, first)
+        packed = await run_in_threadpool(pack, read, frames, labels, self._kind, epsilon, first)
+        self._session.delivered = True
+        return packed
 
     def touch(self) -> None:
         """Keeps the session from ending while it is served."""

@@ -30,6 +30,7 @@ class Session:
         text, threshold: what was looked for last; ``None`` while points are what counts.
         prompted: frame on which the client has prompted last.
         epsilon: fineness of its polygons.
+        delivered: whether the client has had the objects of ``labels`` by an Auto Run.
     """
 
     video: str
@@ -44,6 +45,7 @@ class Session:
     threshold: float | None = None
     prompted: int | None = None
     epsilon: float = EPSILON
+    delivered: bool = False
     used: float = field(default_factory=time.monotonic)
 
     def frame(self, index: int) -> int:

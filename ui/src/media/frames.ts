@@ -6,6 +6,7 @@ import { ByteCache } from "../pure/lru";
 
 const CACHE_BYTES = 320 * 2 ** 20;
 const AT_ONCE = 4;
+const RETRY_MS = 2000;
 
 export class Frames {
   private readonly cache: ByteCache<number, ImageBitmap>;
@@ -13,6 +14,8 @@ export class Frames {
   private queue: number[] = [];
   private failedAt = new Map<number, number>();
   private closed = false;
+  private again: ReturnType<typeof setTimeout> | undefined;
+  private last: [frame: number, direction: 1 | -1] = [0, 1];
   private readonly ahead: number;
 
   /**
@@ -44,6 +47,7 @@ export class Frames {
 
   /** Says which frame is in view and where the person is heading. Fetches that became useless are dropped. */
   look(frame: number, direction: 1 | -1): void {
+    this.last = [frame, direction];
     const order = wanted(frame, this.video.frame_count, direction, this.ahead, Math.ceil(this.ahead / 3));
     // Touch from least to most wanted, so that the cache lets go of far frames first.
     for (const n of [...order].reverse()) this.cache.get(n);
@@ -55,6 +59,7 @@ export class Frames {
 
   close(): void {
     this.closed = true;
+    clearTimeout(this.again);
     for (const controller of this.loading.values()) controller.abort();
     this.queue = [];
     this.cache.clear();
@@ -63,7 +68,13 @@ export class Frames {
   private pump(): void {
     while (!this.closed && this.loading.size < AT_ONCE && this.queue.length) {
       const frame = this.queue.shift() as number;
-      if (performance.now() - (this.failedAt.get(frame) ?? -Infinity) < 2000) continue;
+      if (performance.now() - (this.failedAt.get(frame) ?? -Infinity) < RETRY_MS) {
+        this.again ??= setTimeout(() => {
+          this.again = undefined;
+          if (!this.closed) this.look(...this.last);
+        }, RETRY_MS);
+        continue;
+      }
       void this.load(frame);
     }
   }

@@ -51,7 +51,7 @@ function ObjectRow({ object }: { object: TrackedObject }) {
   const active = s.active.value === object.id;
   const lane = s.lanes.value.get(object.id);
   const frame = s.shown.value;
-  void s.painted.value;
+  void s.masksRead.value;
   const presence = presenceAt(lane, frame);
   const mask = current()?.masks.get(frame, object.id);
   const frames = lane ? total(lane.present) : 0;

@@ -23,6 +23,10 @@ let open: Open | null = null;
 export const current = (): Open | null => open;
 
 const touch = () => (s.painted.value = s.painted.peek() + 1);
+const masksCame = () => {
+  s.masksRead.value = s.masksRead.peek() + 1;
+  touch();
+};
 
 function lineOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
@@ -33,7 +37,7 @@ export async function openVideo(id: string, at?: number): Promise<void> {
   closeVideo();
   const [video, timeline, jobs] = await Promise.all([api.video(id), api.timeline(id), api.jobs(id)]);
   const first = Math.min(Math.max(at ?? video.prompts[0]?.frame ?? 0, 0), Math.max(0, video.frame_count - 1));
-  const masks = new MaskBook(video, touch);
+  const masks = new MaskBook(video, masksCame);
   const sprites = new Sprites(video, touch);
   const frames = new Frames(
     video,
@@ -221,6 +225,7 @@ function jobSeen(job: Job | null, atStart = false): void {
   if (!job && atStart) s.lastJob.value = null;
   if (job?.state === "interrupted" && atStart && job.resumable)
     s.say("The last run was interrupted. What it tracked is saved; Continue (P) goes on.");
+  if (!live) s.follow.value = false;
   if (atStart || !before || live || !job) return;
   if (job.state === "failed" || job.state === "interrupted")
     s.say(job.message || "The run ended early. What it tracked is saved.", "error");

@@ -39,7 +39,8 @@ export const busy = signal(0);
 export const range = signal<Span | null>(null);
 export const direction = signal<"forward" | "backward" | "both">("forward");
 export const onlyActive = signal(false);
-export const follow = signal(true);
+/** Whether the view goes along with the run: one's own runs, until one moves oneself; never those of others. */
+export const follow = signal(false);
 
 export const view = signal<View>({ scale: 1, x: 0, y: 0 });
 export const stageSize = signal({ width: 1, height: 1 });
@@ -58,6 +59,9 @@ export const notice = signal<Notice | null>(null);
 
 /** Raised when masks or painted masks arrive, so that the stage is drawn again. */
 export const painted = signal(0);
+
+/** Raised when masks arrive: scores and boxes have changed, not only pictures. */
+export const masksRead = signal(0);
 
 export const objects = computed<TrackedObject[]>(() =>
   [...(video.value?.objects ?? [])].sort((a, b) => a.position - b.position || a.id - b.id),

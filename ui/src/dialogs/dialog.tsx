@@ -27,6 +27,12 @@ export function Dialog({ title, wide, children, onClose }: Props) {
       class={wide ? "wide" : ""}
       aria-label={title}
       onClose={close}
+      onKeyDown={(e) => {
+        if (e.key !== "Escape") return;
+        // At once, not when the browser gets to it: the next key is meant for the page already.
+        e.preventDefault();
+        close();
+      }}
       onPointerDown={(e) => e.target === element.current && close()}
     >
       <div class="dialog-head">

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from typing import Any
 
-from fastapi.concurrency import run_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from pydantic import ValidationError
 
 from keepsight.annotation import Desk
@@ -127,7 +127,7 @@ class Remote:
         if not self.config.allow_upload:
             raise ApiError(403, "forbidden", "This server takes no frames (`allow_upload`).")
         limits = self.config.limits
-        with self._clips.draft() as draft:
+        async with contextmanager_in_threadpool(self._clips.draft()) as draft:
             intake = FrameIntake(
                 draft,
                 frames=limits.remote_frames,

@@ -19,14 +19,15 @@ from remote_client import FRAMES, clip_of, frames_tracked, jobs, pictures, under
 from keepsight.annotation.live import LiveSession
 
 PYTHON = os.environ.get("KEEPSIGHT_XANYLABELING")
-DRIVER = Path(__file__).parent / "real_client" / "drive.py"
+SCRIPTS = Path(__file__).parent / "real_client"
+_KEPT = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 
 pytestmark = pytest.mark.skipif(not PYTHON, reason="KEEPSIGHT_XANYLABELING does not name a Python with X-AnyLabeling")
 
 
 @pytest.fixture
 def drive(start, tmp_path, monkeypatch):
-    """Runs a scenario of the driver; gives its steps and what the client said, and then the files that it wrote."""
+    """Runs a scenario of the driver, or the whole window; gives what came, and then the files that the client wrote."""
     understand_colours(monkeypatch)
     folder = tmp_path / "images"
     folder.mkdir()
@@ -35,14 +36,10 @@ def drive(start, tmp_path, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()
 
-    def run(scenario, key="", **settings):
-        # The tiny model follows nothing well, so that what it lost would be found again.
-        run.http = start(anylabeling={"look_every": 0}, **settings)
-        kept = {
-            name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
-        }
+    def call(script, *words):
+        kept = {name: value for name, value in os.environ.items() if name in _KEPT}
         done = subprocess.run(
-            [str(PYTHON), str(DRIVER), scenario, str(run.http.base_url).rstrip("/"), key, str(folder)],
+            [str(PYTHON), str(SCRIPTS / script), *words],
             env=kept | {"HOME": str(home), "QT_QPA_PLATFORM": "offscreen"},
             capture_output=True,
             text=True,
@@ -50,9 +47,18 @@ def drive(start, tmp_path, monkeypatch):
             check=False,
         )
         assert done.returncode == 0, done.stderr[-4000:]
-        answer = json.loads(done.stdout.splitlines()[-1])
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def begin(**settings):
+        # The tiny model follows nothing well, so that what it lost would be found again.
+        run.http = start(anylabeling={"look_every": 0}, **settings)
+        return str(run.http.base_url).rstrip("/")
+
+    def run(scenario, key="", **settings):
+        answer = call("drive.py", scenario, begin(**settings), key, str(folder))
         return answer["steps"], answer["said"]
 
+    run.window = lambda text: call("window.py", begin(), str(folder), text)
     run.files = lambda: {int(file.stem): json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
     return run
 
@@ -128,3 +134,11 @@ def test_single_pictures_by_words_and_points(drive):
     (found, clicked), _ = drive("picture")
     assert [shape[:2] for shape in found] == [["red", 1], ["blue", 2]]
     assert {shape[0] for shape in clicked} == {"AUTOLABEL_OBJECT"}
+
+
+def test_its_window_asks_for_the_server_sends_words_and_runs(drive):
+    dialogs = drive.window("red, blue")
+    assert dialogs[0] == "RemoteServerDialog"
+    assert dialogs[1].startswith("Masks, ")
+    assert dialogs[2] == "BatchRangeDialog"
+    assert shapes(drive.files()) == {key: {("red", 1), ("blue", 2)} for key in range(FRAMES)}

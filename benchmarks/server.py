@@ -1,0 +1,255 @@
+"""What a person at the page waits for, and what a long day leaves behind: `keepsight annotate`, over HTTP.
+
+    python benchmarks/server.py                          # the sample clip, 1280 x 720 px; about three minutes
+    python benchmarks/server.py --minutes 60             # an hour of clicks, seeks, runs and undo, and the memory meanwhile
+    python benchmarks/server.py --video barn.mp4 --model sam2.1-tiny --device cuda
+
+The server is a process of its own. The frames that it streams are timed in turn with those of the engine alone in this process,
+so that the ratio holds on a machine that has other work to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "samples" / "bigbuckbunny.mp4"
+BOXES = (
+    (0.18, 0.35, 0.41, 0.78),
+    (0.05, 0.53, 0.18, 0.74),
+)  # shares of the frame: rabbit and rock on frame 0 of the sample clip
+WORK_FRAMES = 8  # of a run in the long use
+
+
+class Server:
+    """A server process and the one video on it."""
+
+    def __init__(self, video: Path, projects: Path, model: str, device: str, threads: int) -> None:
+        command = [sys.executable, "-m", "keepsight.cli.main", "annotate", str(video), "--no-browser", "--port", "0"]
+        command += ["--out", str(projects), "--model", model, "--device", device]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads)}
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        assert self._process.stdout is not None
+        found = re.search(r"http://\S+:\d+", self._process.stdout.readline())
+        if found is None:
+            raise SystemExit("The server did not begin.")
+        self.client = httpx2.Client(base_url=found[0], timeout=600)
+        self.at = f"/api/videos/{self.ask('GET', '/api/videos')[0]['id']}"
+        self.video = self.ask("GET", self.at)
+
+    def ask(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
+        answer = self.client.request(method, path, json=body, params=params)
+        if answer.is_error:
+            raise SystemExit(f"{method} {path}: {answer.text}")
+        return answer.json() if answer.headers["content-type"].startswith("application/json") else answer.content
+
+    def click(self, frame: int, x: float, y: float, object_id: int | None = None, on: int = 1) -> Any:
+        said = {"frame": frame, "object_id": object_id, "points": [[x, y, on]]}
+        return self.ask("POST", f"{self.at}/prompts", said)
+
+    def picture(self, frame: int, **params: Any) -> bytes:
+        return bytes(self.ask("GET", f"{self.at}/frames/{frame}.jpg", **params))
+
+    def track(self, start: int, stop: int, objects: Sequence[int]) -> None:
+        """Follows objects, and waits for the end."""
+        with self.frames(start, stop, objects) as times:
+            for _ in times:
+                pass
+
+    @contextmanager
+    def frames(self, start: int, stop: int, objects: Sequence[int]) -> Iterator[Iterator[float]]:
+        """Times at which the frames of a run arrive."""
+        with self.client.stream("GET", f"{self.at}/events") as events:
+            lines = events.iter_lines()
+            next(lines)
+            body = {"start": start, "stop": stop, "objects": list(objects)}
+            job = self.ask("POST", f"{self.at}/jobs", body)
+            yield self._arrivals(lines, job["id"])
+
+    @staticmethod
+    def _arrivals(lines: Iterator[str], job: int) -> Iterator[float]:
+        kind = ""
+        for line in lines:
+            if line.startswith("event: "):
+                kind = line[7:]
+            elif line.startswith("data: ") and kind == "frame":
+                yield time.perf_counter()
+            elif line.startswith("data: ") and kind == "job":
+                told = json.loads(line[6:])
+                if told["id"] == job and told["state"] not in ("queued", "running"):
+                    return
+
+    @property
+    def memory_mib(self) -> float:
+        return float(psutil.Process(self._process.pid).memory_info().rss / 2**20)
+
+    def stop(self) -> None:
+        self.client.close()
+        self._process.terminate()
+        self._process.wait()
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Milliseconds."""
+    begun = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - begun)
+
+
+def spread(values: Sequence[float]) -> tuple[str, str]:
+    """Median and the value that nine of ten stay below, in ms."""
+    return f"{statistics.median(values):,.0f}", f"{sorted(values)[math.ceil(0.9 * len(values)) - 1]:,.0f}"
+
+
+def waits(server: Server, count: int) -> list[tuple[str, Sequence[float]]]:
+    """What a person waits for."""
+    width, height, length = (server.video[name] for name in ("width", "height", "frame_count"))
+    x, y = width * 0.35, height * 0.46
+    begin = [timed(lambda: server.click(0, x, y))]
+    frames = [length * (2 * number + 1) // (2 * count) for number in range(count)]
+    first, following, ready = [], [], []
+    for number, frame in enumerate(frames):
+        if number % 2:
+            server.picture(frame, ready=True)
+            server.ask(
+                "POST", f"{server.at}/preview", {"frame": frame, "points": [[1, 1, 1]]}
+            )  # waits for the features
+            ready.append(timed(lambda frame=frame: server.click(frame, x, y, 1)))  # type: ignore[misc]
+        else:
+            first.append(timed(lambda frame=frame: server.click(frame, x, y, 1)))  # type: ignore[misc]
+        following += [timed(lambda f=frame, d=d: server.click(f, x + d, y, 1)) for d in (20, 40, 60)]  # type: ignore[misc]
+    steps = [timed(lambda n=n: server.picture(n)) for n in range(length // 2, length // 2 + 30)]  # type: ignore[misc]
+    chance = random.Random(0)
+    jumps = [timed(lambda: server.picture(chance.randrange(length), width=width - 2)) for _ in range(20)]
+    again = [timed(lambda n=n: server.picture(n)) for n in range(length // 2, length // 2 + 30)]  # type: ignore[misc]
+    return [
+        ("the very first click (loads the model)", begin),
+        ("a click on a frame never looked at", first),
+        ("a click on a frame whose whole was looked at", ready),
+        ("each further click on it", following),
+        ("a step to the next frame (its picture)", steps),
+        ("a jump to any frame", jumps),
+        ("a frame that was shown before", again),
+    ]
+
+
+def against_the_engine(
+    server: Server, video: Path, model: str, device: str, rounds: int, each: int, threads: int
+) -> list[tuple[float, float]]:
+    """Frames a second of server and bare engine with two objects, in turn."""
+    import torch
+
+    import keepsight
+
+    torch.set_num_threads(threads)
+    session = keepsight.load(model, device=device).open(video)
+    ids = []
+    sides = (server.video["width"], server.video["height"]) * 2
+    for number, shares in enumerate(BOXES, 1):
+        box = tuple(share * side for share, side in zip(shares, sides, strict=True))
+        session.add(object_id=number, frame=0, box=box)
+        said = {"frame": 0, "box": box, "object_id": None}
+        ids.append(server.ask("POST", f"{server.at}/prompts", said)["object"]["id"])
+    results = session.propagate(0)
+    server.track(0, 4, ids)
+    for _ in range(4):
+        next(results)
+    found = []
+    for turn in range(rounds):
+        start = 3 + turn * each
+        with server.frames(start, start + each + 1, ids) as arrivals:
+            times = list(arrivals)
+        begun = [time.perf_counter() for _ in itertools.islice(results, each)]
+        found.append(((len(times) - 1) / (times[-1] - times[0]), (len(begun) - 1) / (begun[-1] - begun[0])))
+    return found
+
+
+def long_use(server: Server, minutes: float, say: Callable[[str], None]) -> list[tuple[float, int, float]]:
+    """Works as a person would, at once and without a pause: ``(minute, rounds, MiB)`` ten times on the way."""
+    width, height, length = (server.video[name] for name in ("width", "height", "frame_count"))
+    chance = random.Random(1)
+    samples: list[tuple[float, int, float]] = []
+    begun, rounds = time.monotonic(), 0
+    while True:
+        share = (time.monotonic() - begun) / (60 * minutes)
+        if not samples or share >= len(samples) / 10:
+            samples.append((share * minutes, rounds, server.memory_mib))
+            say(f"minute {samples[-1][0]:.1f}: {rounds} rounds, {samples[-1][2]:,.0f} MiB")
+        if share >= 1:
+            return samples
+        frame = chance.randrange(length - WORK_FRAMES)
+        for step in range(10):
+            server.picture((frame + step) % length)
+        x, y = chance.uniform(0, width - 1), chance.uniform(0, height - 1)
+        number = server.click(frame, x, y)["object"]["id"]
+        server.ask("POST", f"{server.at}/preview", {"frame": frame, "object_id": number, "points": [[y, y, 1]]})
+        server.click(frame, min(x + 9, width - 1), y, number, chance.randint(0, 1))
+        server.track(frame, frame + WORK_FRAMES, [number])
+        server.ask("GET", f"{server.at}/masks", start=0, stop=min(length, 200))
+        server.ask("GET", f"{server.at}/timeline")
+        if chance.random() < 0.5:
+            server.ask("POST", f"{server.at}/undo")
+        server.ask("DELETE", f"{server.at}/objects/{number}")
+        rounds += 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", type=Path, default=SAMPLE)
+    parser.add_argument("--model", default="builtin")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--frames", type=int, default=8, help="frames that are clicked on")
+    parser.add_argument("--rounds", type=int, default=4, help="turns of server and engine")
+    parser.add_argument("--each", type=int, default=12, help="frames a turn")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of simulated use")
+    given = parser.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(given.video, Path(folder), given.model, given.device, given.threads)
+        try:
+            console.print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {given.threads} threads")
+            table = Table("wait", "median ms", "90 % below, ms", "times")
+            for name, values in waits(server, given.frames):
+                table.add_row(name, *spread(values), str(len(values)))
+            console.print(table)
+            pairs = against_the_engine(
+                server, given.video, given.model, given.device, given.rounds, given.each, given.threads
+            )
+            ratio = statistics.median(ours / bare for ours, bare in pairs)
+            table = Table("two objects", "frames a second")
+            table.add_row("streamed by the server", f"{statistics.median(ours for ours, _ in pairs):.2f}")
+            table.add_row("the engine alone", f"{statistics.median(bare for _, bare in pairs):.2f}")
+            table.add_row("ratio, median of the turns", f"{ratio:.2f}")
+            console.print(table)
+            samples = long_use(server, given.minutes, console.print)
+            table = Table("minute", "rounds", "resident MiB")
+            for minute, rounds, memory in samples:
+                table.add_row(f"{minute:.1f}", str(rounds), f"{memory:,.0f}")
+            console.print(table)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -134,8 +134,9 @@ def test_a_run_that_broke_off_goes_on_with_what_was_kept(
         studio, tmp_path / "out", rules=None, detector=None, mode=Mode.RESUME, outputs=OVERLAY, patches=True
     )
     assert run_segment(again).tracked < FRAMES
-    # What waited for the thread when it broke off, and the frames whose results were on trial.
-    assert 0 < check_equal(again, tmp_path, pictures) <= 4 + 8
+    # At most what waited for the thread when it broke off, and the frames whose results were on trial; on a busy machine the
+    # thread may have caught up.
+    assert check_equal(again, tmp_path, pictures) <= 4 + 8
 
 
 def test_patches_are_for_those_who_ask(studio: Path, tmp_path: Path) -> None:

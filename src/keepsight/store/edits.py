@@ -213,9 +213,9 @@ class TrackEdits:
         warning = None
         if both:
             stays = {"into": f"that of {edit.into}", "from": f"that of {edit.object_id}", "union": "both together"}
+            where = f"frame {both[0]}" if len(both) == 1 else f"{len(both)} frames ({both[0]} to {both[-1]})"
             warning = (
-                f"Both are visible on {len(both)} frames ({both[0]} to {both[-1]}): they may be two things. "
-                f"The mask that stays there: {stays[edit.keep]}."
+                f"Both are visible on {where}: they may be two things. The mask that stays there: {stays[edit.keep]}."
             )
         summary = f"Object {edit.object_id} becomes part of object {edit.into}."
         return EditEffect(summary, warning, 2, len(moved), len(both))

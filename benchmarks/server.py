@@ -130,7 +130,7 @@ def waits(server: Server, count: int) -> list[tuple[str, Sequence[float]]]:
     first, following, ready = [], [], []
     for number, frame in enumerate(frames):
         if number % 2:
-            server.picture(frame, ready=True)
+            server.ask("POST", f"{server.at}/look", {"frame": frame})
             server.ask(
                 "POST", f"{server.at}/preview", {"frame": frame, "points": [[1, 1, 1]]}
             )  # waits for the features

@@ -98,6 +98,7 @@ export const api = {
   upload: (file: File) => ask<VideoLine>("POST", "uploads", file, { name: file.name }),
   video: (v: string) => get<Video>(of(v)),
   settings: (v: string, change: Partial<Settings>) => ask<Settings>("PATCH", of(v, "/settings"), change),
+  lookAt: (v: string, frame: number) => ask<unknown>("POST", of(v, "/look"), { frame }),
   frameUrl: (v: string, n: number, width?: number) => address(of(v, `/frames/${n}.jpg`), { width }),
   masks: (v: string, [start, stop]: Span, signal?: AbortSignal) =>
     get<Revised & { frames: FrameMasks[] }>(of(v, "/masks"), { start, stop }, signal),

@@ -96,6 +96,20 @@ function noteFrame(): void {
   }, 400);
 }
 
+const REST_MS = 250;
+let resting: ReturnType<typeof setTimeout> | undefined;
+
+/** Tells the server on which frame a person rests: the first click there then finds the model and the picture's features at hand. */
+function rest(frame: number): void {
+  clearTimeout(resting);
+  const video = open?.id;
+  resting = setTimeout(() => {
+    if (!video || open?.id !== video || s.playing.peek()) return;
+    // A click works without it as well, and says itself what is wrong.
+    api.lookAt(video, frame).catch(() => undefined);
+  }, REST_MS);
+}
+
 /** Fetches what the frame in view and its neighbours need. */
 export function look(): void {
   if (!open) return;
@@ -105,6 +119,7 @@ export function look(): void {
   open.sprites.look(frame);
   if (open.frames.has(frame)) s.shown.value = frame;
   warm(frame);
+  rest(frame);
 }
 
 /** Has the masks of the next frames painted before they are needed. */

@@ -53,6 +53,10 @@ class SettingsChange(Body):
     output: Literal["masks", "boxes", "both"] | None = None
 
 
+class LookBody(Body):
+    frame: FrameIndex
+
+
 class PromptBody(Body):
     """Points are ``[x, y, 1 on the object or 0 not on it]``; at least one of points, box and mask."""
 

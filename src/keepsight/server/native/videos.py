@@ -141,13 +141,10 @@ async def picture(
     request: Request,
     frame: FrameIndex,
     width: Annotated[int | None, Query(ge=16, le=20000)] = None,
-    ready: bool = False,
 ) -> Response:
-    """A frame as JPEG. With ``ready`` its image features are made ready for a click as well."""
+    """A frame as JPEG."""
     tag = f'"{reach.key}-{frame}-{width or 0}"'
     headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
-    if ready and frame < reach.frame_count:
-        reach.look_at(frame)
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     made = await soon(reach.picture(frame, width))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path
 
 from keepsight.annotation import Desk, TrackRequest
 from keepsight.core import Direction
+from keepsight.server.errors import not_found
 from keepsight.server.native.answers import accepted_items, job_item, mask_item, object_item
 from keepsight.server.native.bodies import (
     Accepted,
@@ -15,6 +16,7 @@ from keepsight.server.native.bodies import (
     FrameIndex,
     Id,
     JobBody,
+    LookBody,
     MaskBody,
     NewObject,
     ObjectChange,
@@ -41,6 +43,15 @@ async def prompt(reach: Reach, body: PromptBody, by: By = None) -> dict[str, Any
         "prompt_id": answer.prompt_id,
         "revision": answer.revision,
     }
+
+
+@router.post("/look", status_code=202)
+async def look(reach: Reach, body: LookBody) -> dict[str, Any]:
+    """Gets a frame ready for clicks, which are quick then; does not wait for it. Of several calls the last one counts."""
+    if body.frame >= reach.frame_count:
+        raise not_found(f"There is no frame {body.frame}; the frames are 0 to {reach.frame_count - 1}.")
+    reach.look_at(body.frame)
+    return {"frame": body.frame}
 
 
 @router.post("/preview")

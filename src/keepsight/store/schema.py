@@ -118,6 +118,7 @@ CREATE INDEX changes_by_operation ON changes (operation_id, id);
 """
 
 # MIGRATIONS[n] is the SQL that turns a file of version n into version n + 1; it runs in one transaction on opening.
+# Each stands by itself, though tables above say the same: what it made must not change when those do.
 MIGRATIONS: dict[int, str] = {
     1: """
 ALTER TABLE objects ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from keepsight.core import InputError
 from keepsight.formats.tables import check_parquet
@@ -13,6 +13,7 @@ from keepsight.pipeline.clips import CutRule
 from keepsight.pipeline.crops import crop_style_of
 from keepsight.pipeline.seams import LinkRule
 from keepsight.pipeline.words import ANYTHING
+from keepsight.pipeline.yaml_settings import make_settings, read_yaml
 
 TEMPLATE = """\
 # Settings of `keepsight pipeline run`. What is left out has the value shown here.
@@ -163,16 +164,7 @@ def load_config(path: Path, **changes: Any) -> BatchConfig:
     Raises:
         InputError: unreadable, or with settings that do not exist or do not fit; they are named.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds no settings; `keepsight pipeline init` writes a file to start from.")
+    values = read_yaml(path, "keepsight pipeline init")
     return make_config(values | {name: value for name, value in changes.items() if value is not None}, str(path))
 
 
@@ -182,8 +174,4 @@ def make_config(values: dict[str, Any], where: str) -> BatchConfig:
     Raises:
         InputError: settings that do not exist or do not fit; they are named.
     """
-    try:
-        return BatchConfig.model_validate(values)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise InputError(f"{where}: {'; '.join(lines)}.") from error
+    return make_settings(BatchConfig, values, where)

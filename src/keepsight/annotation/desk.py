@@ -13,15 +13,15 @@ from dataclasses import asdict
 from typing import TypeVar
 
 from keepsight.annotation.bench import Bench
+from keepsight.annotation.by_hand import EVERYTHING, HandWork
 from keepsight.annotation.case import Case
-from keepsight.annotation.clicks import Clicks, TrackerSide, check_label, prompts_on
+from keepsight.annotation.clicks import Clicks, TrackerSide, check_label
 from keepsight.annotation.finding import Finder, check_threshold, split_words
 from keepsight.annotation.jobs import JobBook
 from keepsight.annotation.pictures import PictureCache, draw
-from keepsight.annotation.trouble import Conflict, TooMuch
+from keepsight.annotation.trouble import TooMuch
 from keepsight.annotation.values import (
     Answer,
-    ChangedPart,
     DeskLine,
     DeskObject,
     DeskSettings,
@@ -41,11 +41,9 @@ from keepsight.core.errors import InputError
 from keepsight.memory import policy_factory
 from keepsight.models.registry import resolve
 from keepsight.render.palette import parse_colour
-from keepsight.store import Edit, EditEffect, Merge, Project
+from keepsight.store import Edit, EditEffect, Project
 
 Result = TypeVar("Result")
-
-EVERYTHING: tuple[ChangedPart, ...] = ("objects", "prompts", "masks", "accepted")
 
 
 class Desk:
@@ -65,6 +63,7 @@ class Desk:
         self._settings = settings
         self._pictures, self._painters = pictures, painters
         side = TrackerSide(case, bench)
+        self._by_hand = HandWork(case)
         self._clicks, self._finder, self._jobs = Clicks(case, side), Finder(case, side), JobBook(case, side)
         self._side = side
         self._used = time.monotonic()
@@ -207,20 +206,7 @@ class Desk:
 
     def clear_prompts(self, object_id: int, frame: int, by: str | None = None) -> Future[int]:
         """Takes back what was said about an object on a frame, and the mask that it made; gives the revision."""
-
-        def clear(project: Project) -> int:
-            case = self._case
-            case.check_free(project, object_id, frame)
-            said = list(prompts_on(project, case.video_id, object_id, frame))
-            if not said:
-                raise InputError(f"Nothing was said about object {object_id} on frame {frame}.")
-            with project.operation(f"take back the prompts of object {object_id} on frame {frame}"):
-                for prompt_id in said:
-                    project.remove_prompt(prompt_id)
-                project.delete_masks(case.video_id, object_id, frame, frame + 1)
-            return case.note("prompts", "masks", frames=(frame, frame + 1), by=by)
-
-        return self._ask(clear)
+        return self._ask(lambda project: self._by_hand.clear_prompts(project, object_id, frame, by))
 
     def find(
         self,
@@ -240,31 +226,11 @@ class Desk:
         self, object_id: int, frame: int, mask: Mask, by: str | None = None
     ) -> Future[tuple[TrackedObject, int]]:
         """Stores a mask that was drawn; gives it and the revision. An empty one says that the object is not there."""
-
-        def draw_mask(project: Project) -> tuple[TrackedObject, int]:
-            case = self._case
-            case.check_frame(frame)
-            case.check_free(project, object_id, frame)
-            project.set_mask(case.video_id, object_id, frame, mask)
-            revision = case.note("masks", frames=(frame, frame + 1), by=by)
-            return project.masks_of(case.video_id, object_id, [frame])[frame], revision
-
-        return self._ask(draw_mask)
+        return self._ask(lambda project: self._by_hand.set_mask(project, object_id, frame, mask, by))
 
     def delete_mask(self, object_id: int, frame: int, by: str | None = None) -> Future[int]:
         """Deletes an object's mask on a frame, with what was said there; gives the revision."""
-
-        def delete(project: Project) -> int:
-            case = self._case
-            case.check_free(project, object_id, frame)
-            with project.operation(f"delete the mask of object {object_id} on frame {frame}"):
-                for prompt_id in prompts_on(project, case.video_id, object_id, frame):
-                    project.remove_prompt(prompt_id)
-                if not project.delete_masks(case.video_id, object_id, frame, frame + 1):
-                    raise InputError(f"Object {object_id} has no mask on frame {frame}.")
-            return case.note("masks", "prompts", frames=(frame, frame + 1), by=by)
-
-        return self._ask(delete)
+        return self._ask(lambda project: self._by_hand.delete_mask(project, object_id, frame, by))
 
     # ---- objects ----
 
@@ -274,17 +240,7 @@ class Desk:
         """A new object, still without a mask."""
         check_label(label)
         _check_colour(colour)
-
-        def add(project: Project) -> DeskObject:
-            case = self._case
-            if len(project.objects(case.video_id)) >= case.limits.objects:
-                raise TooMuch(f"A video may have {case.limits.objects} objects; remove one first.")
-            object_id = project.next_object_id(case.video_id)
-            project.add_object(case.video_id, object_id, label, colour)
-            case.note("objects", by=by)
-            return case.object(project, object_id)
-
-        return self._ask(add)
+        return self._ask(lambda project: self._by_hand.add_object(project, label, colour, by))
 
     def change_object(
         self,
@@ -299,33 +255,15 @@ class Desk:
         """Renames, recolours, hides or locks an object; what is ``None`` stays, an empty label is none."""
         check_label(label or None)
         _check_colour(colour)
-
-        def change(project: Project) -> DeskObject:
-            case, video_id = self._case, self._case.video_id
-            case.object(project, object_id)
-            with project.operation(f"change object {object_id}"):
-                if label is not None:
-                    project.rename_object(video_id, object_id, label or None)
-                if colour is not None:
-                    project.recolour_object(video_id, object_id, colour)
-                if hidden is not None:
-                    project.hide_object(video_id, object_id, hidden)
-                if locked is not None:
-                    project.lock_object(video_id, object_id, locked)
-            case.note("objects", by=by)
-            return case.object(project, object_id)
-
-        return self._ask(change)
+        return self._ask(
+            lambda project: self._by_hand.change_object(
+                project, object_id, label=label, colour=colour, hidden=hidden, locked=locked, by=by
+            )
+        )
 
     def remove_object(self, object_id: int, by: str | None = None) -> Future[int]:
         """Removes an object with its masks; gives the revision."""
-
-        def remove(project: Project) -> int:
-            self._case.check_free(project, object_id)
-            project.remove_object(self._case.video_id, object_id)
-            return self._case.note(*EVERYTHING, by=by)
-
-        return self._ask(remove)
+        return self._ask(lambda project: self._by_hand.remove_object(project, object_id, by))
 
     # ---- edits ----
 
@@ -339,34 +277,15 @@ class Desk:
         Args:
             confirm: yes to a merge of two objects that are visible on the same frames.
         """
-
-        def apply(project: Project) -> tuple[EditEffect, int]:
-            effect = project.edit_effect(self._case.video_id, edit)
-            if isinstance(edit, Merge) and effect.conflicts and not confirm:
-                raise Conflict(f"{effect.warning} Say yes to go on.")
-            effect = project.edit(self._case.video_id, edit)
-            return effect, self._case.note(*EVERYTHING, by=by)
-
-        return self._ask(apply)
+        return self._ask(lambda project: self._by_hand.edit(project, edit, confirm, by))
 
     def accept(self, frame: int, objects: Sequence[int] | None = None, by: str | None = None) -> Future[int]:
         """Declares masks on a frame final; ``None``: of all objects that have one there. Gives the revision."""
-        return self._accept(frame, objects, by, on=True)
+        return self._ask(lambda project: self._by_hand.accept(project, frame, objects, by, on=True))
 
     def unaccept(self, frame: int, objects: Sequence[int] | None = None, by: str | None = None) -> Future[int]:
         """Takes :meth:`accept` back."""
-        return self._accept(frame, objects, by, on=False)
-
-    def _accept(self, frame: int, objects: Sequence[int] | None, by: str | None, *, on: bool) -> Future[int]:
-        def change(project: Project) -> int:
-            case = self._case
-            case.check_frame(frame)
-            for object_id in objects or ():
-                case.object(project, object_id)
-            (project.accept if on else project.unaccept)(case.video_id, frame, objects)
-            return case.note("accepted", frames=(frame, frame + 1), by=by)
-
-        return self._ask(change)
+        return self._ask(lambda project: self._by_hand.accept(project, frame, objects, by, on=False))
 
     def undo(self, by: str | None = None) -> Future[tuple[str | None, int]]:
         """Takes the latest change back; gives its name (``None``: there was none) and the revision."""

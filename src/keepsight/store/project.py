@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from keepsight.core import Box, FrameResult, Mask, Prompt, Source, StoreError, TrackedObject
+from keepsight.core import FrameResult, Mask, Prompt, Source, StoreError, TrackedObject
 from keepsight.store.database import Database, create_file, open_file
 from keepsight.store.edits import Edit, EditEffect, TrackEdits
 from keepsight.store.frames import Frames, mask_row
 from keepsight.store.history import History
 from keepsight.store.lookups import Lane, Lookups, Ranges
 from keepsight.store.objects import Objects
+from keepsight.store.prompts import Prompts
 from keepsight.store.records import StoredObject, StoredPrompt, StoredRun, StoredVideo, TrackPoint
-from keepsight.store.runs import Runs, utc_now
+from keepsight.store.runs import Runs
+from keepsight.store.videos import Videos
 
 
 class Project:
@@ -34,12 +35,13 @@ class Project:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._history = History(database)
+        self._videos = Videos(database)
         self._objects = Objects(database, self._history)
+        self._prompts = Prompts(database, self._history, self._objects)
         self._edits = TrackEdits(database, self._history, self._objects)
         self._frames = Frames(database)
         self._runs = Runs(database)
         self._lookups = Lookups(database)
-        self._videos: dict[int, StoredVideo] = {}
 
     # ---- the file ----
 
@@ -108,17 +110,11 @@ class Project:
         fingerprint: str,
     ) -> int:
         """Registers a video; see :class:`StoredVideo` for the fields. Returns its ``video_id``."""
-        with self._db.transaction(f"video {name} was added"):
-            cursor = self._db.execute(
-                "INSERT INTO videos (name, path, height, width, fps, frame_count, fingerprint, added_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (name, os.fspath(path), height, width, float(fps), frame_count, fingerprint, utc_now()),
-            )
-            return int(cursor.lastrowid or 0)
+        return self._videos.add(os.fspath(path), name, height, width, float(fps), frame_count, fingerprint)
 
     def videos(self) -> list[StoredVideo]:
         """All videos in the order in which they were added."""
-        return [StoredVideo(**dict(row)) for row in self._db.rows("SELECT * FROM videos ORDER BY id")]
+        return self._videos.all()
 
     def video(self, video_id: int) -> StoredVideo:
         """One video.
@@ -126,33 +122,19 @@ class Project:
         Raises:
             StoreError: there is no such video.
         """
-        if video_id not in self._videos:
-            row = self._db.row("SELECT * FROM videos WHERE id = ?", (video_id,))
-            if row is None:
-                raise StoreError(f"{self.path} has no video {video_id}; add_video registers one.")
-            self._videos[video_id] = StoredVideo(**dict(row))
-        return self._videos[video_id]
+        return self._videos.get(video_id)
 
     def set_frame_count(self, video_id: int, frame_count: int) -> None:
         """Records the length of a stream once it has ended."""
-        with self._db.transaction("the length of the video was stored"):
-            self._db.execute("UPDATE videos SET frame_count = ? WHERE id = ?", (frame_count, video_id))
-        self._videos.pop(video_id, None)
+        self._videos.set_frame_count(video_id, frame_count)
 
     def preferences(self, video_id: int) -> dict[str, Any]:
         """What people like about a video, JSON values by name."""
-        rows = self._db.rows("SELECT name, value FROM preferences WHERE video_id = ?", (video_id,))
-        return {row["name"]: json.loads(row["value"]) for row in rows}
+        return self._videos.preferences(video_id)
 
     def set_preferences(self, video_id: int, values: Mapping[str, Any]) -> None:
         """Keeps preferences, beside those of other names; these are not part of what undo takes back."""
-        rows = [(self.video(video_id).id, name, json.dumps(value)) for name, value in values.items()]
-        with self._db.transaction("the preferences were stored"):
-            self._db.connection.executemany(
-                "INSERT INTO preferences (video_id, name, value) VALUES (?, ?, ?) "
-                "ON CONFLICT (video_id, name) DO UPDATE SET value = excluded.value",
-                rows,
-            )
+        self._videos.set_preferences(video_id, values)
 
     # ---- objects ----
 
@@ -233,45 +215,15 @@ class Project:
         Raises:
             InputError: the prompt lies outside the video.
         """
-        video = self.video(video_id)
-        prompt.check_inside(video.height, video.width)
-        with self._history.operation(f"prompt object {prompt.object_id} on frame {prompt.frame}"):
-            self._objects.ensure(video_id, prompt.object_id, prompt.label)
-            last = self._db.row("SELECT seq FROM sqlite_sequence WHERE name = 'prompts'")
-            prompt_id = (int(last["seq"]) if last else 0) + 1
-            row = {
-                "id": prompt_id,
-                "video_id": video_id,
-                "object_id": prompt.object_id,
-                "frame": prompt.frame,
-                "points": json.dumps(
-                    [[x, y, label] for (x, y), label in zip(prompt.points, prompt.labels, strict=True)]
-                ),
-                "box": json.dumps(prompt.box) if prompt.box else None,
-                "mask_height": prompt.mask.height if prompt.mask else None,
-                "mask_width": prompt.mask.width if prompt.mask else None,
-                "counts": prompt.mask.counts if prompt.mask else None,
-                "label": prompt.label,
-            }
-            self._history.change("prompts", {"id": prompt_id}, row)
-        return prompt_id
+        return self._prompts.add(self.video(video_id), prompt)
 
     def prompts(self, video_id: int) -> list[StoredPrompt]:
         """Prompts of the video's objects, in the order in which they were given."""
-        rows = self._db.rows(
-            "SELECT p.* FROM prompts p JOIN objects o USING (video_id, object_id) "
-            "WHERE p.video_id = ? AND NOT o.removed ORDER BY p.id",
-            (video_id,),
-        )
-        return [StoredPrompt(row["id"], _prompt(dict(row))) for row in rows]
+        return self._prompts.all(video_id)
 
     def remove_prompt(self, prompt_id: int) -> None:
         """Removes a prompt (undoable)."""
-        row = self._db.row("SELECT object_id FROM prompts WHERE id = ?", (prompt_id,))
-        if row is None:
-            raise StoreError(f"{self.path} has no prompt {prompt_id}.")
-        with self._history.operation(f"remove prompt of object {row['object_id']}"):
-            self._history.change("prompts", {"id": prompt_id}, None)
+        self._prompts.remove(prompt_id)
 
     # ---- runs and their checkpoints ----
 
@@ -461,18 +413,3 @@ class Project:
     def undo_names(self) -> tuple[str | None, str | None]:
         """What :meth:`undo` and :meth:`redo` would do next, for the labels of their buttons."""
         return self._history.names()
-
-
-def _prompt(row: dict[str, Any]) -> Prompt:
-    points = json.loads(row["points"])
-    box: Box | None = tuple(json.loads(row["box"])) if row["box"] else None
-    mask = None if row["counts"] is None else Mask(row["mask_height"], row["mask_width"], bytes(row["counts"]))
-    return Prompt(
-        object_id=row["object_id"],
-        frame=row["frame"],
-        points=tuple((x, y) for x, y, _ in points),
-        labels=tuple(int(label) for _, _, label in points),
-        box=box,
-        mask=mask,
-        label=row["label"],
-    )

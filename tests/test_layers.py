@@ -24,19 +24,16 @@ MAY_IMPORT = {
     "store": {"core"},
     "formats": {"core", "store"},
     "render": {"core", "video", "store"},
-    "training": {"core", "models", "formats"},
-    "pipeline": {"core", "video", "memory", "models", "tracking", "concepts", "store", "formats", "render", "training"},
+    "pipeline": {"core", "video", "memory", "models", "tracking", "concepts", "store", "formats", "render"},
+    "evaluation": {
+        *("core", "video", "memory", "models", "tracking", "concepts", "store", "formats", "render", "pipeline"),
+    },
+    "training": {
+        *("core", "video", "memory", "models", "tracking", "concepts", "store", "formats", "render", "pipeline"),
+        "evaluation",
+    },
     "annotation": {
-        "core",
-        "video",
-        "memory",
-        "models",
-        "tracking",
-        "concepts",
-        "store",
-        "formats",
-        "render",
-        "pipeline",
+        *("core", "video", "memory", "models", "tracking", "concepts", "store", "formats", "render", "pipeline"),
     },
     "server": {
         *("core", "video", "memory", "models", "tracking", "concepts", "store", "formats", "render", "pipeline"),

@@ -1,0 +1,79 @@
+"""What an evaluation gives, whatever it measured: rows that were scored one by one, and the figures made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Task = Literal["vos", "box", "concepts"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The smallest thing that is scored by itself: an object of a video, a sequence, or a (video, phrase) pair.
+
+    Attributes:
+        video: name of the video or sequence.
+        item: object id or phrase; empty where a video has one row only.
+        values: value by measure, as a share (0..1; a stability or an error may be larger). A measure that does not apply to
+            this row is left out: it takes no part in a mean.
+        attributes: groups that the row belongs to ("seen", "occlusion", "small"), for breakdowns.
+        frames: index in the video of every frame that was scored, ascending.
+        series: value by frame by measure, as long as ``frames``; ``None`` where a frame was not scored.
+    """
+
+    video: str
+    item: str
+    values: Mapping[str, float]
+    attributes: tuple[str, ...] = ()
+    frames: tuple[int, ...] = ()
+    series: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """``video`` or ``video/item``: what people call it, the same in every run."""
+        return f"{self.video}/{self.item}" if self.item else self.video
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve of the report: a success plot, a precision plot, J by frame.
+
+    Attributes:
+        title, x_label, y_label: for people, with units.
+        x, y: as long as each other.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run measured, ready to be written, shown and compared.
+
+    Attributes:
+        task: "vos", "box" or "concepts".
+        protocol: how it was scored, in lines for people: which frames count, over what is averaged, what void does.
+        summary: figure by measure over the whole data set, as shares, in the order of a table; by the data set's own rule,
+            which need not be the mean of the rows.
+        headline: measures to compare runs by, most important first; keys of ``summary`` and of the rows' values where a row
+            has them.
+        rows: everything scored, ordered by video and item.
+        settings: whatever made the numbers: data set and its root, model, policy and its options, protocol switches.
+        curves: plots of the report.
+        remarks: lines that a reader must see: videos left out, predictions that lack, known differences.
+    """
+
+    task: Task
+    protocol: tuple[str, ...]
+    summary: Mapping[str, float]
+    headline: tuple[str, ...]
+    rows: tuple[Row, ...]
+    settings: Mapping[str, Any]
+    curves: tuple[Curve, ...] = ()
+    remarks: tuple[str, ...] = ()

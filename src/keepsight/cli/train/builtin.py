@@ -7,15 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Train a model.", no_args_is_help=True)
 
-
-@app.callback()
-def _train() -> None:
-    """Train a model."""
-
-
-@app.command()
 def builtin(
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, the curve and the weights.")],
     minutes: Annotated[

@@ -1,0 +1,17 @@
+"""`keepsight train ...`: one file a command."""
+
+from __future__ import annotations
+
+import typer
+
+from keepsight.cli.train.builtin import builtin
+
+app = typer.Typer(help="Train a model.", no_args_is_help=True)
+
+
+@app.callback()
+def _train() -> None:
+    """Train a model."""
+
+
+app.command("builtin")(builtin)

@@ -22,6 +22,7 @@ from keepsight.cli import (
     crop,
     demo,
     doctor,
+    eval,
     export,
     import_,
     models,
@@ -53,6 +54,7 @@ app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 app.command("policies")(policies.policies)
 app.command("demo")(demo.demo)
+app.add_typer(eval.app, name="eval")
 app.add_typer(train.app, name="train")
 
 

@@ -1,0 +1,12 @@
+"""`keepsight eval`: how good results are, on data sets with a truth. Every command has a file of its own here."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(help="Measure results against a truth, and compare runs.", no_args_is_help=True)
+
+
+@app.callback()
+def _eval() -> None:
+    """Measure results against a truth, and compare runs."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keepsight.core import InputError
 from keepsight.evaluation.report import read_run, write_run
-from keepsight.evaluation.results import Curve, Results, Row
+from keepsight.evaluation.results import Curve, Figure, Results, Row
 
 names = st.text(st.characters(), min_size=1, max_size=12)
 numbers = st.floats(allow_nan=False)
@@ -46,6 +46,8 @@ results = st.builds(
     st.dictionaries(names, plain, max_size=4),
     st.lists(curves, max_size=2).map(tuple),
     lines,
+    lines,
+    st.dictionaries(names, st.builds(Figure, st.sampled_from(["mean", "product"]), lines), max_size=2),
 )
 
 

@@ -53,6 +53,21 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """How a figure of the summary is made of the rows, where it is not simply their mean; intervals are drawn by it.
+
+    Attributes:
+        by: "mean" or "product" of what is named; "mcc" of the sums of four measures (true positives, false positives, false
+            negatives, true negatives); "f1" of the sums of three (true positives, false positives, false negatives).
+        of: names of other figures, or of measures of the rows, whose mean is meant (for mcc and f1, the sum);
+            ``measure@attribute`` is over the rows of that attribute only.
+    """
+
+    by: Literal["mean", "product", "mcc", "f1"]
+    of: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Results:
     """What a run measured, ready to be written, shown and compared.
 
@@ -67,6 +82,9 @@ class Results:
         settings: whatever made the numbers: data set and its root, model, policy and its options, protocol switches.
         curves: plots of the report.
         remarks: lines that a reader must see: videos left out, predictions that lack, known differences.
+        lower_is_better: measures that are errors or costs; of the others more is better.
+        figures: rule by figure of the summary that is not the mean over the rows that have it. Without a rule such a figure
+            has no interval.
     """
 
     task: Task
@@ -77,3 +95,5 @@ class Results:
     settings: Mapping[str, Any]
     curves: tuple[Curve, ...] = ()
     remarks: tuple[str, ...] = ()
+    lower_is_better: tuple[str, ...] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from keepsight.evaluation.results import Curve, Results, Row
+from keepsight.evaluation.results import Curve, Figure, Results, Row
 
 
 def encode(results: Results) -> dict[str, Any]:
@@ -26,6 +26,8 @@ def encode(results: Results) -> dict[str, Any]:
         "headline": list(results.headline),
         "settings": plain(results.settings),
         "remarks": list(results.remarks),
+        "lower_is_better": list(results.lower_is_better),
+        "figures": {name: {"by": figure.by, "of": list(figure.of)} for name, figure in results.figures.items()},
         "curves": [
             {
                 "title": curve.title,
@@ -78,6 +80,8 @@ def decode(encoded: Mapping[str, Any]) -> Results:
             for curve in encoded["curves"]
         ),
         remarks=tuple(encoded["remarks"]),
+        lower_is_better=tuple(encoded["lower_is_better"]),
+        figures={name: Figure(rule["by"], tuple(rule["of"])) for name, rule in encoded["figures"].items()},
     )
 
 

@@ -7,8 +7,8 @@ Two thirds of the things leave the picture together and come back in another ord
 scripted from the truth: each visible thing with a chance of `--recall` on every tenth frame, so that the tracker's memory decides
 who is who in between. The built-in model follows, the whole frame in one look.
 
-HOTA as Luiten et al. (IJCV 2020), with mask IoU: mean over the thresholds .05, .10, ... .95 of sqrt(DetA * AssA). There is one
-concept and it is always there, so pHOTA (HOTA over pairs of video and phrase) is the same number.
+HOTA as `keepsight eval concepts` measures it (TrackEval, on mask IoU). There is one concept and it is always there, so pHOTA
+(HOTA over pairs of video and phrase) is the same number.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.optimize import linear_sum_assignment
 
 import keepsight
 from keepsight.concepts import SELECTIONS, Concept, ConceptRules, ConceptSession, Detections
 from keepsight.core import Frame
+from keepsight.evaluation.concepts.identity import IdentityMeasures, sequence
 from keepsight.tracking import Sight
 from keepsight.video.source import IndexedSource
 from sprites import U8, Actor, Pictures, blob, paste, scaled
@@ -37,7 +36,6 @@ FIRST_SEED = 7000
 HEIGHT, WIDTH = 540, 960
 GRID_PX = 256
 DETECT_EVERY = 10
-THRESHOLDS = np.arange(0.05, 0.96, 0.05)
 
 
 class Crowd(IndexedSource):
@@ -128,43 +126,6 @@ class Script:
         return found
 
 
-def hota(
-    overlaps: Sequence[NDArray[np.float64]], truths: Sequence[Sequence[int]], tracks: Sequence[Sequence[int]]
-) -> float:
-    """HOTA in [0, 1].
-
-    Args:
-        overlaps: IoU a frame, ``(truths, tracks)`` of that frame.
-        truths, tracks: ids a frame, in the order of the rows and columns.
-    """
-    truth_ids = {n: i for i, n in enumerate(sorted({n for frame in truths for n in frame}))}
-    track_ids = {n: i for i, n in enumerate(sorted({n for frame in tracks for n in frame}))}
-    potential = np.zeros((len(truth_ids), len(track_ids)))
-    truth_count, track_count = np.zeros(len(truth_ids)), np.zeros(len(track_ids))
-    frames = []
-    for iou, of_truth, of_track in zip(overlaps, truths, tracks, strict=True):
-        rows = np.array([truth_ids[n] for n in of_truth], np.int64)
-        columns = np.array([track_ids[n] for n in of_track], np.int64)
-        frames.append((iou, rows, columns))
-        truth_count[rows] += 1
-        track_count[columns] += 1
-        both = iou.sum(0)[None] + iou.sum(1)[:, None] - iou
-        potential[np.ix_(rows, columns)] += np.divide(iou, both, out=np.zeros_like(iou), where=both > 0)
-    alignment = potential / np.maximum(truth_count[:, None] + track_count[None] - potential, 1e-9)
-    scores = []
-    for threshold in THRESHOLDS:
-        matches = np.zeros_like(potential)
-        for iou, rows, columns in frames:
-            picked = linear_sum_assignment(-(alignment[np.ix_(rows, columns)] * iou))
-            hit = iou[picked] >= threshold - 1e-9
-            matches[rows[picked[0][hit]], columns[picked[1][hit]]] += 1
-        hits = matches.sum()
-        associated = matches / np.maximum(truth_count[:, None] + track_count[None] - matches, 1)
-        detection = hits / max(truth_count.sum() + track_count.sum() - hits, 1)
-        scores.append(np.sqrt(detection * (matches * associated).sum() / max(hits, 1)))
-    return float(np.mean(scores))
-
-
 def follow(clip: Crowd, policy: str, recall: float, seed: int) -> tuple[float, int]:
     """HOTA of one run, and the number of ids it gave out."""
     tracker = keepsight.load("builtin", policy=policy, zoom=False)
@@ -183,7 +144,7 @@ def follow(clip: Crowd, policy: str, recall: float, seed: int) -> tuple[float, i
         truths.append(numbers)
         tracks.append([item.object_id for item in shown])
         given.update(tracks[-1])
-    return hota(overlaps, truths, tracks), len(given)
+    return IdentityMeasures().add(clip.name, sequence(overlaps, truths, tracks))["HOTA"], len(given)
 
 
 def main() -> None:

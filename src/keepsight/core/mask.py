@@ -128,6 +128,11 @@ def mask_ious(a: Sequence[Mask], b: Sequence[Mask]) -> NDArray[np.float64]:
     )
 
 
+def mask_areas(masks: Sequence[Mask]) -> NDArray[np.int64]:
+    """Number of pixels of each mask, ``(N,)``."""
+    return np.asarray(coco.area([one._rle for one in masks]), np.int64).reshape(len(masks))
+
+
 def _runs(counts: bytes) -> list[int]:
     """Run lengths of COCO's compressed form (6 bits a character, differences to the run before the last)."""
     runs: list[int] = []

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
 from keepsight.core import InputError, Mask, mask_box
+from keepsight.core.mask import masks_from_coco
 
 SIDES = st.integers(1, 40)
 PIXELS = hnp.arrays(bool, st.tuples(SIDES, SIDES))
@@ -162,3 +163,36 @@ def test_refused(rle):
 def test_bytes_are_those_of_the_common_tool():
     array = np.random.default_rng(0).random((60, 80)) < 0.4
     assert Mask.from_array(array).counts == coco.encode(np.asfortranarray(array, dtype=np.uint8))["counts"]
+
+
+def _read(rles):
+    try:
+        return masks_from_coco(rles)
+    except InputError as error:
+        return str(error)
+
+
+@given(st.lists(ARRAYS, max_size=5), st.data())
+def test_many_at_once_are_read_and_refused_as_one_by_one(arrays, data):
+    rles = [Mask.from_array(array).to_coco() for array in arrays]
+    assert masks_from_coco(rles) == [Mask.from_coco(rle) for rle in rles]
+    if not rles:
+        return
+    broken = rles[data.draw(st.integers(0, len(rles) - 1))]
+    letters = st.text(st.characters(min_codepoint=46, max_codepoint=113), max_size=12)
+    at = data.draw(st.integers(0, len(broken["counts"])))
+    broken["counts"] = broken["counts"][:at] + data.draw(letters) + broken["counts"][at + data.draw(st.integers(0, 2)) :]
+    try:
+        expected: object = [Mask.from_coco(rle) for rle in rles]
+    except InputError as error:
+        expected = str(error)
+    assert _read(rles) == expected
+
+
+@given(st.lists(JUNK | st.fixed_dictionaries({"size": st.just([2, 3]), "counts": JUNK}), max_size=3))
+def test_junk_among_many_is_refused(values):
+    try:
+        expected: object = [Mask.from_coco(rle) for rle in values]
+    except InputError as error:
+        expected = str(error)
+    assert _read(values) == expected

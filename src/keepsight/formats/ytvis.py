@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from keepsight.core import InputError, Mask
+from keepsight.core.mask import masks_from_coco
 from keepsight.formats.exchange import Export, Import, ReadFrame, ReadObject, check_file, in_order, score_of
 from keepsight.store import Project, StoredObject, StoredVideo
 from keepsight.store.files import replacing_file
@@ -77,12 +78,7 @@ def read_ytvis(path: str | os.PathLike[str]) -> list[YtvisTrack]:
         InputError: not JSON, not YTVIS, a mask that is no run length; the entry is named.
     """
     file = Path(path)
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON: {error}.") from error
+    data = read_json(file)
     entries = data.get("annotations") if isinstance(data, dict) else data
     if not isinstance(entries, list):
         raise InputError(f"{file} is not YTVIS: it has no list of annotations.")
@@ -91,7 +87,7 @@ def read_ytvis(path: str | os.PathLike[str]) -> list[YtvisTrack]:
     for number, entry in enumerate(entries):
         try:
             names = {category["id"]: category["name"] for category in categories}
-            masks = {frame: Mask.from_coco(rle) for frame, rle in enumerate(entry["segmentations"]) if rle is not None}
+            masks = masks_by_frame(entry["segmentations"])
             score = entry.get("score")
             where = f"{file}: annotation {number}"
             scores = {
@@ -113,6 +109,30 @@ def read_ytvis(path: str | os.PathLike[str]) -> list[YtvisTrack]:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise InputError(f"{file}: annotation {number} is not YTVIS: {reason.rstrip('.')}.") from error
     return tracks
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is not JSON: {error}.") from error
+
+
+def masks_by_frame(segmentations: Sequence[Any]) -> dict[int, Mask]:
+    """Masks of an entry's ``segmentations``, which has a run length or ``null`` for every frame.
+
+    Raises:
+        InputError: one that is no run length.
+    """
+    there = [frame for frame, rle in enumerate(segmentations) if rle is not None]
+    return dict(zip(there, masks_from_coco([segmentations[frame] for frame in there]), strict=True))
 
 
 def _length(project: Project, video: StoredVideo, objects: Iterable[StoredObject]) -> int:

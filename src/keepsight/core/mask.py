@@ -137,11 +137,12 @@ def masks_from_coco(rles: Sequence[dict[str, Any]]) -> list[Mask]:
     masks = []
     for rle in rles:
         size, counts = (rle.get("size"), rle.get("counts")) if isinstance(rle, dict) else (None, None)
-        plain = isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
-        if not plain or not isinstance(counts, str) or not counts.isascii():
+        height, width = size if isinstance(size, list) and len(size) == 2 else (None, None)
+        whole = isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0
+        if whole and isinstance(counts, str) and counts.isascii():
+            masks.append(Mask(height, width, counts.encode("ascii")))
+        else:
             masks.append(Mask.from_coco(rle))
-            continue
-        masks.append(Mask(size[0], size[1], counts.encode("ascii")))
     if not _add_up(masks):
         for rle in rles:
             Mask.from_coco(rle)

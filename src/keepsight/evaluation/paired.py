@@ -217,9 +217,12 @@ def _figure(name: str, rules: Mapping[str, Figure], totals: Mapping[str, _Totals
     sums = [totals[part].total for part in rule.of]
     if rule.by == "f1":
         hits, false, missed = sums
-        return np.asarray(2 * hits / (2 * hits + false + missed))
+        if not rule.small:
+            return np.asarray(2 * hits / (2 * hits + false + missed))
+        precision, recall = hits / (hits + false + rule.small), hits / (hits + missed + rule.small)
+        return np.asarray(2 * precision * recall / (precision + recall + rule.small))
     hits, false, missed, right = sums
-    root = np.sqrt((hits + false) * (hits + missed) * (right + false) * (right + missed))
+    root = np.sqrt((hits + false) * (hits + missed) * (right + false) * (right + missed)) + rule.small
     return np.asarray(np.where(root > 0, (hits * right - false * missed) / np.where(root > 0, root, 1), 0.0))
 
 

@@ -61,10 +61,13 @@ class Figure:
             negatives, true negatives); "f1" of the sums of three (true positives, false positives, false negatives).
         of: names of other figures, or of measures of the rows, whose mean is meant (for mcc and f1, the sum);
             ``measure@attribute`` is over the rows of that attribute only.
+        small: constant that a reference adds to its denominators, for "mcc" and "f1" (there to those of precision and recall
+            too).
     """
 
     by: Literal["mean", "product", "mcc", "f1"]
     of: tuple[str, ...]
+    small: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ THRESHOLDS: FloatArray = np.linspace(0.5, 0.95, 10)
 LEAST_SCORE = 0.5
 """Found tubes count from this score on."""
 
-_SMALL, _SMALL_MCC = 1e-4, 1e-6
+SMALL, SMALL_MCC = 1e-4, 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +88,9 @@ def gated_f1(pairs: Sequence[PairCounts]) -> GatedF1:
     truth = np.array([pair.truth for pair in pairs], np.int64)
     found = np.array([pair.found for pair in pairs], np.int64)
     hits = np.array([pair.hits for pair in pairs], np.int64).reshape(len(pairs), len(THRESHOLDS)).sum(0)
-    precision = hits / (found[truth > 0].sum() + _SMALL)
-    recall = hits / (truth.sum() + _SMALL)
-    pmf1 = 2 * precision * recall / (precision + recall + _SMALL)
+    precision = hits / (found[truth > 0].sum() + SMALL)
+    recall = hits / (truth.sum() + SMALL)
+    pmf1 = 2 * precision * recall / (precision + recall + SMALL)
     return GatedF1(_correlation(found > 0, truth > 0), precision, recall, pmf1)
 
 
@@ -98,4 +98,4 @@ def _correlation(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
     hit, false = float((said & true).sum()), float((said & ~true).sum())
     missed, quiet = float((~said & true).sum()), float((~said & ~true).sum())
     scale = np.sqrt((hit + false) * (hit + missed) * (quiet + false) * (quiet + missed))
-    return float((hit * quiet - false * missed) / (scale + _SMALL_MCC))
+    return float((hit * quiet - false * missed) / (scale + SMALL_MCC))

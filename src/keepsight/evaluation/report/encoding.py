@@ -27,7 +27,10 @@ def encode(results: Results) -> dict[str, Any]:
         "settings": plain(results.settings),
         "remarks": list(results.remarks),
         "lower_is_better": list(results.lower_is_better),
-        "figures": {name: {"by": figure.by, "of": list(figure.of)} for name, figure in results.figures.items()},
+        "figures": {
+            name: {"by": figure.by, "of": list(figure.of), "small": figure.small}
+            for name, figure in results.figures.items()
+        },
         "curves": [
             {
                 "title": curve.title,
@@ -81,7 +84,10 @@ def decode(encoded: Mapping[str, Any]) -> Results:
         ),
         remarks=tuple(encoded["remarks"]),
         lower_is_better=tuple(encoded["lower_is_better"]),
-        figures={name: Figure(rule["by"], tuple(rule["of"])) for name, rule in encoded["figures"].items()},
+        figures={
+            name: Figure(rule["by"], tuple(rule["of"]), float(rule.get("small", 0)))
+            for name, rule in encoded["figures"].items()
+        },
     )
 
 

@@ -181,7 +181,9 @@ def test_many_at_once_are_read_and_refused_as_one_by_one(arrays, data):
     broken = rles[data.draw(st.integers(0, len(rles) - 1))]
     letters = st.text(st.characters(min_codepoint=46, max_codepoint=113), max_size=12)
     at = data.draw(st.integers(0, len(broken["counts"])))
-    broken["counts"] = broken["counts"][:at] + data.draw(letters) + broken["counts"][at + data.draw(st.integers(0, 2)) :]
+    broken["counts"] = (
+        broken["counts"][:at] + data.draw(letters) + broken["counts"][at + data.draw(st.integers(0, 2)) :]
+    )
     try:
         expected: object = [Mask.from_coco(rle) for rle in rles]
     except InputError as error:

@@ -137,9 +137,14 @@ def masks_from_coco(rles: Sequence[dict[str, Any]]) -> list[Mask]:
     masks = []
     for rle in rles:
         size, counts = (rle.get("size"), rle.get("counts")) if isinstance(rle, dict) else (None, None)
-        height, width = size if isinstance(size, list) and len(size) == 2 else (None, None)
-        whole = isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0
-        if whole and isinstance(counts, str) and counts.isascii():
+        height, width = size if isinstance(size, list) and len(size) == 2 else (0, 0)
+        if (
+            isinstance(height, int)
+            and isinstance(width, int)
+            and min(height, width) > 0
+            and isinstance(counts, str)
+            and counts.isascii()
+        ):
             masks.append(Mask(height, width, counts.encode("ascii")))
         else:
             masks.append(Mask.from_coco(rle))

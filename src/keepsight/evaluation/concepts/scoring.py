@@ -195,8 +195,8 @@ def _figures(presence: bool) -> dict[str, Figure]:
 def _protocol(of: ConceptSet) -> tuple[str, ...]:
     lines = [
         "Tube IoU: px shared over px covered by either, both summed over all frames of the video; a missing mask is empty.",
-        f"pmF1: found tubes with a score of {LEAST_SCORE:g} or more, matched one to one with the true ones for the largest sum of "
-        "tube IoUs. Hits from IoU .50, .55, ... .95 on, summed over all pairs in which the phrase is there; F1, mean over the ten.",
+        f"pmF1: found tubes with a score of {LEAST_SCORE:g} or more, matched one to one with the true ones for the largest sum "
+        "of IoUs. Hits from IoU .50, .55, ... .95 on, summed over pairs in which the phrase is there; F1, mean of the ten.",
     ]
     if of.says_pairs:
         lines.append(
@@ -208,48 +208,6 @@ def _protocol(of: ConceptSet) -> tuple[str, ...]:
         f"{MIN_SCORE:g}; all sequences combined, mean over the thresholds .05 to .95. IDF1, MOTA, MOTP: at mask IoU .5.",
         "AP: COCO's, on tube IoU, mean over ten thresholds and over phrases; 100 tubes a pair. Sizes by the mean area of a tube: "
         "up to 128x128 px, up to 256x256 px, above. Phrase AP: every pair is a picture of its own, all phrases are one class.",
-        "F1 of a row is over its own tubes (1 where nothing is there and nothing was found); F1 of the summary is their mean.",
-    ]
-    return tuple(lines)
-
-
-def _attributes(pair: Pair) -> tuple[str, ...]:
-    if not pair.truth:
-        return ("negative",)
-    count = len(pair.truth)
-    number = "1-instance" if count == 1 else "2-to-5-instances" if count <= 5 else "6-or-more-instances"
-    area_px = float(np.mean([tube.area_px for tube in pair.truth]))
-    size = next(name for name in ("small", "medium", "large") if area_px <= SIZES_PX[name][1] or name == "large")
-    return ("positive", size, number)
-
-
-def _figures(presence: bool) -> dict[str, Figure]:
-    """How the figures with an interval are made of the rows."""
-    made = {f"pmF1@{at}": Figure("f1", (f"TP@{at}", f"FP@{at}", f"FN@{at}"), SMALL) for at in _AT}
-    made["pmF1"] = Figure("mean", tuple(made))
-    if presence:
-        made["IL_MCC"] = Figure("mcc", _PRESENCE, SMALL_MCC)
-        made["cgF1"] = Figure("product", ("pmF1", "IL_MCC"))
-        made |= {f"cgF1@{at}": Figure("product", (f"pmF1@{at}", "IL_MCC")) for at in (_AT[0], _AT[5])}
-    return made
-
-
-def _protocol(of: ConceptSet) -> tuple[str, ...]:
-    lines = [
-        "Tube IoU: px shared over px covered by either, both summed over all frames of the video; a missing mask is empty.",
-        f"pmF1: found tubes with a score of {LEAST_SCORE:g} or more, matched one to one with the true ones for the largest sum of "
-        "tube IoUs; hits from IoU .50, .55, ... .95, summed over all pairs in which the phrase is there; F1, mean over the ten.",
-    ]
-    if of.says_pairs:
-        lines.append(
-            "IL_MCC: Matthews correlation, over pairs, of 'something was found' with 'something is there'. cgF1 = pmF1 x IL_MCC. "
-            "SAM 3's small constants (1e-4 in precision, recall and F1, 1e-6 in the correlation) are part of the figures."
-        )
-    lines += [
-        f"pHOTA, pDetA, pAssA: TrackEval's HOTA; every pair is a sequence of its own, tubes with a score above {MIN_SCORE:g}, mask "
-        "IoU, mean over the thresholds .05 to .95 of all sequences combined. IDF1, MOTA, MOTP: at mask IoU .5.",
-        "AP: COCO's, on tube IoU, mean over ten thresholds and over phrases; sizes by the mean area of a tube, up to 128x128 px, up "
-        "to 256x256 px, above; 100 tubes a pair. Phrase AP: every pair is a picture of its own and all phrases are one class.",
         "F1 of a row is over its own tubes (1 where nothing is there and nothing was found); F1 of the summary is their mean.",
     ]
     return tuple(lines)

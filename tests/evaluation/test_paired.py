@@ -158,3 +158,21 @@ def test_what_cannot_be_compared_or_made_is_refused():
     assert list(paired.estimates(made_elsewhere)) == ["J"]
     with pytest.raises(InputError, match="HOTA is not made of the rows"):
         paired.estimates(made_elsewhere, ["HOTA"])
+
+
+def test_a_mean_over_videos_is_drawn_as_one():
+    """Every video by the mean of its rows, however many it has."""
+    rng = np.random.default_rng(4)
+    rows = [
+        Row(f"v{i:04d}", str(item), {"J": float(rng.random())}, ("seen",) if item % 2 else ())
+        for i in range(20)
+        for item in range(int(rng.integers(2, 9)))
+    ]
+    figures = {"J": Figure("video mean", ("J",)), "S": Figure("video mean", ("J@seen",))}
+    got = paired.estimates(_results(rows, ("J", "S"), figures=figures))
+    for name, some in (("J", rows), ("S", [row for row in rows if row.attributes])):
+        means = [np.mean([row.values["J"] for row in some if row.video == f"v{i:04d}"]) for i in range(20)]
+        alone = paired.estimates(_single(means))["J"]
+        assert (got[name].value, got[name].low) == pytest.approx((alone.value, alone.low), abs=1e-12)
+    with pytest.raises(InputError, match="not made of the rows"):
+        paired.estimates(_results(rows, figures={"J": Figure("video mean", ("X",))}), ["J"])

@@ -22,6 +22,7 @@ LEVEL = 0.95
 #: Below this many videos a bootstrap interval is noticeably too narrow.
 FEW_VIDEOS = 10
 _DRAWS_AT_ONCE = 4_000_000
+_OF_VIDEOS = " of videos"
 
 Numbers = NDArray[np.float64]
 
@@ -139,12 +140,14 @@ class _Table:
         places = {video: place for place, video in enumerate(videos)}
         # In one order whatever the order of the rows was, so that the sums agree to the last bit.
         rows = sorted(results.rows, key=lambda row: (row.video, row.item))
-        known = {measure for row in rows for measure in row.values}
+        known = _measures(rows)
         self._leaves = {name: _leaves(name, self._rules, known) for name in names}
         self._totals: dict[str, _Totals] = {}
         for leaf in dict.fromkeys(leaf for leaves in self._leaves.values() for leaf in leaves):
             measure, attribute = _split(leaf, known)
-            self._totals[leaf] = _by_video(rows, measure, attribute, places)
+            self._totals[leaf] = _by_video(rows, measure.removesuffix(_OF_VIDEOS), attribute, places)
+            if measure.endswith(_OF_VIDEOS):
+                self._totals[leaf] = _of_videos(self._totals[leaf])
 
     def videos(self, name: str) -> int:
         """How many videos take part in a figure."""
@@ -163,7 +166,7 @@ class _Table:
 
 
 def _possible(results: Results) -> list[str]:
-    known = {measure for row in results.rows for measure in row.values}
+    known = _measures(results.rows)
     names = []
     for name in results.summary:
         try:
@@ -182,9 +185,28 @@ def _leaves(name: str, rules: Mapping[str, Figure], known: set[str], above: tupl
         if measure not in known:
             raise InputError(f"{name} is not made of the rows; there is no interval for it.")
         return [name]
+    if rule.by == "video mean":
+        return [leaf for part in rule.of for leaf in _leaves(_of_video(part), {}, known)]
     if name in above:
         raise InputError(f"{name} is said to be made of itself.")
     return [leaf for part in rule.of for leaf in _leaves(part, rules, known, (*above, name))]
+
+
+def _measures(rows: Sequence[Row]) -> set[str]:
+    return {name for row in rows for measure in row.values for name in (measure, measure + _OF_VIDEOS)}
+
+
+def _of_video(leaf: str) -> str:
+    """The measure, of which each video has one value: the mean of its rows."""
+    measure, at, attribute = leaf.partition("@")
+    return f"{measure}{_OF_VIDEOS}{at}{attribute}"
+
+
+def _of_videos(totals: _Totals) -> _Totals:
+    there = totals.count > 0
+    return _Totals(
+        np.divide(totals.total, totals.count, out=np.zeros_like(totals.total), where=there), there.astype(float)
+    )
 
 
 def _split(leaf: str, known: set[str]) -> tuple[str, str | None]:
@@ -211,6 +233,9 @@ def _figure(name: str, rules: Mapping[str, Figure], totals: Mapping[str, _Totals
     rule = rules.get(name)
     if rule is None:
         return np.asarray(totals[name].total / totals[name].count)
+    if rule.by == "video mean":
+        [leaf] = (_of_video(part) for part in rule.of)
+        return np.asarray(totals[leaf].total / totals[leaf].count)
     if rule.by in ("mean", "product"):
         parts = np.stack([_figure(part, rules, totals) for part in rule.of])
         return np.asarray(parts.mean(axis=0) if rule.by == "mean" else parts.prod(axis=0))

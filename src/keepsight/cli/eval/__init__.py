@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from keepsight.cli.eval import score
+
 app = typer.Typer(help="Measure results against a truth, and compare runs.", no_args_is_help=True)
 
 
 @app.callback()
 def _eval() -> None:
     """Measure results against a truth, and compare runs."""
+
+
+app.command("score")(score.score)

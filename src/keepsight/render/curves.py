@@ -75,8 +75,8 @@ def make_lane(
         lane.first, lane.last = int(seen[0]), int(seen[-1])
         lane.longest_gap = max(0, int(np.diff(seen, prepend=seen[0]).max()) - step)
         lane.mean_area, lane.mean_score = float(area[present].mean()), float(score[present].mean())
-    lane.area = _path(frames, np.where(present, area, np.nan), step, span)
-    lane.score = _path(frames, np.where(present, score, np.nan), step, span)
+    lane.area = series_path(frames, np.where(present, area, np.nan), step, span)
+    lane.score = series_path(frames, np.where(present, score, np.nan), step, span)
     return lane
 
 
@@ -105,8 +105,17 @@ def _bars(frames: np.ndarray, states: np.ndarray, step: int, span: tuple[int, in
     return bars
 
 
-def _path(frames: np.ndarray, values: np.ndarray, step: int, span: tuple[int, int]) -> str:
-    """``M x y L x y`` with y in 0..1 upwards; long tracks keep the lowest and highest value of every bin, so spikes survive."""
+def series_path(frames: np.ndarray, values: np.ndarray, step: int, span: tuple[int, int]) -> str:
+    """SVG path through values by frame, with y upwards, broken where a value is NaN or frames lack.
+
+    Long tracks keep the lowest and highest value of every bin, so spikes survive.
+
+    Args:
+        frames: int (N,), ascending.
+        values: float (N,).
+        step: frames from one value to the next where none lacks.
+        span: first and last frame of the axis.
+    """
     if len(frames) > _MAX_POINTS:
         keep: set[int] = set()
         for part in np.array_split(np.arange(len(frames)), _MAX_POINTS // 2):

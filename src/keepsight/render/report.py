@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-import cv2
-from jinja2 import Environment, PackageLoader
 
 from keepsight.core import InputError
 from keepsight.render.curves import Lane, make_lane, ticks
+from keepsight.render.pages import fact_rows, inline, jpeg, write_page
 from keepsight.render.palette import object_colour, to_hex
 from keepsight.render.strip import contact_sheet
 from keepsight.render.tags import RgbArray
 from keepsight.store import Project, StoredRun, StoredVideo
-from keepsight.store.files import replacing_file
 from keepsight.video import VideoSource
-
-# What a reader looks for first; the rest follows in the order given.
-_FIRST = ("model", "policy", "device", "dtype", "direction", "start", "stop", "stride", "frames", "seconds", "fps")
 
 
 @dataclass(frozen=True)
@@ -75,28 +67,24 @@ def write_report(
     notes = [known_warnings] if isinstance(known_warnings, str) else [str(note) for note in known_warnings]
     credits = credits or known.pop("credits", None)
     known.pop("credits", None)
-    environment = Environment(
-        loader=PackageLoader("keepsight.render"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("report.html.j2").render(
+    write_page(
+        path,
+        "report.html.j2",
         title=title or stored.name,
         video=stored,
         frames=len(done),
         span=span,
         seconds=(span[1] - span[0] + 1) / stored.fps,
-        sheet=None if sheet is None else _jpeg(sheet),
+        sheet=None if sheet is None else inline(jpeg(sheet)),
         objects=objects,
         ticks=ticks(span),
         area_top=_round_up(max((item.lane.max_area for item in objects), default=0.0)),
         low_score=low_score,
-        facts=_facts(known),
+        facts=fact_rows(known),
         credits=credits,
         warnings=[*_run_warnings(run), *warnings, *notes],
         run=run,
-        program=_program(),
     )
-    with replacing_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def _objects(project: Project, video: StoredVideo, span: tuple[int, int], low_score: float) -> list[_ObjectView]:
@@ -117,45 +105,12 @@ def _objects(project: Project, video: StoredVideo, span: tuple[int, int], low_sc
     return views
 
 
-def _facts(known: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Rows of the table: ``(name, text)`` or ``(name, [(name, text), ...])``."""
-    names = [name for name in _FIRST if name in known] + [name for name in known if name not in _FIRST]
-    rows: list[tuple[str, Any]] = []
-    for name in names:
-        value = known[name]
-        if value is None or value in ("", [], {}):
-            continue
-        label = name.replace("_", " ")
-        if isinstance(value, Mapping):
-            rows.append((label, [(str(key).replace("_", " "), _text(inner)) for key, inner in value.items()]))
-        else:
-            rows.append((label, _text(value)))
-    return rows
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_text(inner) for inner in value)
-    return str(value)
-
-
 def _run_warnings(run: StoredRun | None) -> list[str]:
     if run is None or run.state == "finished":
         return []
     ending = {"running": "is still going on", "interrupted": "was interrupted", "cancelled": "was stopped early"}
     line = f"The run {ending.get(run.state, 'failed')}; what is shown is what it had done by then."
     return [f"{line} {run.note}".strip()]
-
-
-def _jpeg(rgb: RgbArray) -> str:
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    if not done:
-        raise InputError("The contact sheet could not be encoded; its sides must be below 65,500 px.")
-    return base64.b64encode(data.tobytes()).decode("ascii")
 
 
 def _round_up(value: float) -> float:
@@ -167,10 +122,3 @@ def _round_up(value: float) -> float:
                 return min(1.0, factor * power)
         power *= 10
     return 1.0
-
-
-def _program() -> str:
-    try:
-        return f"Keepsight {version('keepsight')}"
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "Keepsight"

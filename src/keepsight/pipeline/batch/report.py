@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
-from jinja2 import Environment, PackageLoader
 
 from keepsight.core import KeepsightError
 from keepsight.pipeline.batch.config import BatchConfig
 from keepsight.pipeline.batch.manifest import STAGES, Unit
-from keepsight.store.files import replacing_file
+from keepsight.render.pages import inline, jpeg, write_page
 from keepsight.video import open_video
 
 REPORT_NAME = "pipeline.html"
@@ -58,10 +56,9 @@ def write_batch_report(path: Path, config: BatchConfig, units: Sequence[Unit]) -
                 for item in unit.results["identities"]
             ]
             video["shared_masks"] = unit.results["shared_masks"]
-    environment = Environment(
-        loader=PackageLoader("keepsight.render"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("pipeline.html.j2").render(
+    write_page(
+        path,
+        "pipeline.html.j2",
         videos=list(videos.values()),
         stages=stage_rows(units),
         failed=[unit for unit in units if unit.state == "failed"],
@@ -72,8 +69,6 @@ def write_batch_report(path: Path, config: BatchConfig, units: Sequence[Unit]) -
         smaller=[unit for unit in units if unit.results.get("tried")],
         decoded_again=sum(unit.results.get("decoded_again", 0) for unit in units),
     )
-    with replacing_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def stage_rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
@@ -135,5 +130,4 @@ def _thumbnail(path: str) -> str | None:
     except KeepsightError:
         return None
     small = cv2.resize(rgb, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return base64.b64encode(data.tobytes()).decode("ascii") if done else None
+    return inline(jpeg(small, quality=85))

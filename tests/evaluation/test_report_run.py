@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import subprocess
+from html.parser import HTMLParser
+from importlib import metadata
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keepsight.core import InputError
-from keepsight.evaluation.report import read_run, write_run
+from keepsight.evaluation import paired
+from keepsight.evaluation.report import Picture, open_run, read_run, write_run
 from keepsight.evaluation.results import Curve, Figure, Results, Row
 
 names = st.text(st.characters(), min_size=1, max_size=12)
-numbers = st.floats(allow_nan=False)
+numbers = st.floats(-1e6, 1e6) | st.just(math.inf)
 series = st.integers(0, 5).flatmap(
     lambda count: st.tuples(
         st.lists(st.integers(0, 10**6), min_size=count, max_size=count).map(tuple),
@@ -51,7 +58,7 @@ results = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(measured=results)
 def test_what_is_written_comes_back(tmp_path_factory, measured):
     folder = tmp_path_factory.mktemp("run")
@@ -89,3 +96,107 @@ def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path, text, said):
     with pytest.raises(InputError, match=said) as caught:
         read_run(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}\udce9"
+
+
+def _run(videos=3, frames=40):
+    rng = np.random.default_rng(0)
+    rows = []
+    for video in range(videos):
+        for item in range(1, 3):
+            j = rng.random(frames).round(4)
+            values = {"J&F": float(j.mean()), "J": float(j.mean()), "F": float(j.mean())}
+            series = {"J": tuple(j.tolist())}
+            kinds = ("seen", "small") if item == 1 else ("seen",)
+            rows.append(Row(f"video{video:04d}", str(item), values, kinds, tuple(range(frames)), series))
+    summary = {"J&F": float(np.mean([row.values["J&F"] for row in rows])), "HOTA": 0.5}
+    curve = Curve("Success", "overlap", "share of frames", (0.0, 0.5, 1.0), (1.0, 0.6, 0.0))
+    told = {"dataset": "davis17", "model": "builtin", "policy": "sam2"}
+    return Results("vos", ("frame 0 does not count",), summary, ("J&F",), tuple(rows), told, (curve,), ("2 lack",))
+
+
+def test_the_page_tells_figures_intervals_groups_and_the_worst(tmp_path):
+    measured = _run()
+    worst = min(measured.rows, key=lambda row: row.values["J&F"])
+    shot = Picture(worst.name, "frame 12, truth in green", np.full((60, 80, 3), 127, np.uint8))
+    write_run(measured, tmp_path, pictures=[shot])
+    page = (tmp_path / "report.html").read_text()
+    interval = paired.estimates(measured)["J&F"]
+    assert f"{measured.summary['J&F']:.3f}" in page
+    assert f"{interval.low:.3f} to {interval.high:.3f}" in page
+    assert page.count(paired.NOT_OF_ROWS) == 1  # HOTA
+    for text in ("frame 0 does not count", "2 lack", "small", "Success", "frame 12, truth in green", "data:image/jpeg"):
+        assert text in page
+    assert page.index(f"<h3>{worst.name}</h3>") == page.index("<h3>")
+    assert "http" not in page.replace("http://www.w3.org", "")  # nothing is fetched
+    [stored] = open_run(tmp_path).pictures
+    assert stored.path.read_bytes()[:2] == b"\xff\xd8"
+    table = list(csv.DictReader((tmp_path / "rows.csv").open()))
+    assert [(row["video"], row["item"], float(row["J"]), row["attributes"]) for row in table] == [
+        (row.video, row.item, row.values["J"], " ".join(row.attributes)) for row in measured.rows
+    ]
+    # A second report in the folder leaves nothing of the first behind.
+    write_run(measured, tmp_path)
+    assert not list((tmp_path / "pictures").iterdir())
+
+
+def test_made_says_which_code_and_weights(tmp_path):
+    write_run(_run(), tmp_path)
+    made = open_run(tmp_path).made
+    assert made["keepsight"] == metadata.version("keepsight")
+    assert made["packages"]["torch"] == metadata.version("torch")
+    assert made["weights"]["model"]["name"] == "builtin"
+    assert len(made["weights"]["model"]["digest"]) == 16
+    checkout = Path(__file__).parents[2]
+    if (checkout / ".git").exists():
+        head = subprocess.run(["git", "-C", checkout, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        assert made["code"].startswith(head.stdout.strip())
+
+
+def test_text_from_outside_is_shown_and_never_run(tmp_path):
+    row = Row(HOSTILE, HOSTILE, {HOSTILE: 0.5}, (HOSTILE,), (0, 1), {HOSTILE: (0.5, None)})
+    curve = Curve(HOSTILE, HOSTILE, HOSTILE, (0.0, 1.0), (0.0, 1.0))
+    told = {HOSTILE: HOSTILE, "dataset": HOSTILE, "model": HOSTILE, "deep": {HOSTILE: [HOSTILE]}}
+    measured = Results("vos", (HOSTILE,), {HOSTILE: 0.5}, (HOSTILE,), (row,), told, (curve,), (HOSTILE,))
+    write_run(measured, tmp_path, pictures=[Picture(row.name, HOSTILE, np.zeros((8, 8, 3), np.uint8))])
+    assert read_run(tmp_path) == measured
+    page = (tmp_path / "report.html").read_text()
+    parser = _Tags()
+    parser.feed(page)
+    assert parser.scripts == 1  # ours
+    assert "49" not in "".join(parser.texts_with("alert(1)"))
+    assert all(not name.startswith("on") for name in parser.attributes)
+
+
+def test_a_picture_cannot_be_taken_from_elsewhere(tmp_path):
+    write_run(_run(), tmp_path / "run", pictures=[Picture("video0000/1", "", np.zeros((8, 8, 3), np.uint8))])
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    path = tmp_path / "run" / "run.json"
+    found = json.loads(path.read_text())
+    found["pictures"][0]["file"] = "../../secret.jpg"
+    path.write_text(json.dumps(found))
+    assert open_run(tmp_path / "run").pictures == ()
+
+
+def test_a_page_about_thousands_of_rows_stays_small(tmp_path):
+    write_run(_run(videos=642, frames=100), tmp_path)
+    assert (tmp_path / "report.html").stat().st_size < 500_000
+    assert (tmp_path / "run.json").stat().st_size > 1_000_000  # where the series are
+
+
+class _Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.scripts, self.attributes, self._texts = 0, set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.scripts += tag == "script"
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data):
+        self._texts.append(data)
+
+    def texts_with(self, part):
+        return [text for text in self._texts if part in text]

@@ -8,8 +8,9 @@ A drawn figure is made by the rule of the data set from the rows that were drawn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ DRAWS = 10_000
 LEVEL = 0.95
 #: Below this many videos a bootstrap interval is noticeably too narrow.
 FEW_VIDEOS = 10
+NOT_OF_ROWS = "not made of the rows alone"
 _DRAWS_AT_ONCE = 4_000_000
 _OF_VIDEOS = " of videos"
 
@@ -132,6 +134,24 @@ def differences(
     }
 
 
+def summary_estimates(results: Results, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Estimate]:
+    """Every figure of the summary, with an interval where the rows make that figure and none where they do not."""
+    made = estimates(results, draws=draws, seed=seed)
+    found = {}
+    for name, value in results.summary.items():
+        estimate = made.get(name)
+        if estimate is not None and agrees(estimate.value, value):
+            found[name] = replace(estimate, value=value)
+        else:
+            found[name] = Estimate(value, None, None, 0, NOT_OF_ROWS)
+    return found
+
+
+def agrees(made: float, stated: float) -> bool:
+    """Whether a figure made of the rows is the one of the summary, but for rounding."""
+    return math.isclose(made, stated, rel_tol=1e-6, abs_tol=1e-6) or (math.isnan(made) and math.isnan(stated))
+
+
 class _Table:
     """Sums and counts by video of every measure that the wanted figures are made of."""
 
@@ -185,10 +205,10 @@ def _leaves(name: str, rules: Mapping[str, Figure], known: set[str], above: tupl
         if measure not in known:
             raise InputError(f"{name} is not made of the rows; there is no interval for it.")
         return [name]
+    if name in above or not rule.of:
+        raise InputError(f"{name} is said to be made of {'itself' if rule.of else 'nothing'}.")
     if rule.by == "video mean":
         return [leaf for part in rule.of for leaf in _leaves(_of_video(part), {}, known)]
-    if name in above:
-        raise InputError(f"{name} is said to be made of itself.")
     return [leaf for part in rule.of for leaf in _leaves(part, rules, known, (*above, name))]
 
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keepsight.core import InputError
 from keepsight.evaluation.report.encoding import decode, encode, encode_row
+from keepsight.evaluation.report.made import made_now
 from keepsight.evaluation.results import Results
+from keepsight.render.pages import jpeg
 from keepsight.store.files import replacing_file
 
-RUN, ROWS, PAGE = "run.json", "rows.csv", "report.html"
+RUN, ROWS, PAGE, PICTURES = "run.json", "rows.csv", "report.html", "pictures"
 _FORMAT = "keepsight-evaluation"
 _VERSION = 1
+_PICTURE_NAME = re.compile(r"[0-9a-f]{16}\.jpg")
 
 
 @dataclass(frozen=True)
@@ -37,30 +43,68 @@ class Picture:
     rgb: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture in the folder of a run; ``path`` is a JPEG file, which a person may have removed."""
+
+    row_name: str
+    caption: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of a run, read.
+
+    Attributes:
+        made: code, weights, machine and time: :func:`keepsight.evaluation.report.made.made_now`.
+    """
+
+    folder: Path
+    results: Results
+    made: dict[str, Any]
+    pictures: tuple[StoredPicture, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What people call it: the name of its folder."""
+        return self.folder.resolve().name
+
+
 def write_run(results: Results, out: Path, *, pictures: Sequence[Picture] = ()) -> None:
     """Writes what a run measured: ``run.json``, ``rows.csv`` and ``report.html``, each whole or not at all.
 
     Args:
         out: folder of the run; made where there is none, an earlier report in it is replaced.
-        pictures: of the worst rows, in any order.
+        pictures: of the worst rows; several of one row are shown in the order given.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    head = {"format": _FORMAT, "version": _VERSION, **encode(results)}
-    head.pop("rows")
-    # Escaped: names of files may hold what no encoding has.
-    rows = ",\n".join(json.dumps(encode_row(row), allow_nan=False) for row in results.rows)
-    text = json.dumps(head, allow_nan=False, indent=1)
+    from keepsight.evaluation.report.page import write_report
+
+    stored = tuple(_store(picture, out / PICTURES) for picture in pictures)
+    run = Run(out, results, made_now(results.settings), stored)
+    # What took hours to measure first; the page can be made of it again.
+    with replacing_file(out / RUN) as path:
+        path.write_text(_run_text(run), encoding="utf-8")
     with replacing_file(out / ROWS) as path:
         path.write_text(rows_table(results), encoding="utf-8", errors="backslashreplace")
-    # Last: a folder with a run.json is complete.
-    with replacing_file(out / RUN) as path:
-        path.write_text(f'{text[:-2]},\n "rows": [\n{rows}\n]}}\n', encoding="utf-8")
+    write_report(run, out / PAGE)
+    _sweep(out / PICTURES, {picture.path.name for picture in stored})
 
 
 def read_run(folder: Path) -> Results:
     """The results that :func:`write_run` wrote.
+
+    Raises:
+        InputError: there is no run, or it is damaged or of a newer version.
+    """
+    return open_run(folder).results
+
+
+def open_run(folder: Path) -> Run:
+    """Everything in the folder of a run; its ``run.json`` may be given instead of it.
 
     Raises:
         InputError: there is no run, or it is damaged or of a newer version.
@@ -77,9 +121,17 @@ def read_run(folder: Path) -> Results:
     if found.get("version") != _VERSION:
         raise InputError(f"{path} was written by another version of Keepsight; use that version, or measure again.")
     try:
-        return decode(found)
+        results = decode(found)
+        made = dict(found["made"])
+        pictures = tuple(
+            StoredPicture(each["row"], each["caption"], path.parent / PICTURES / each["file"])
+            for each in found["pictures"]
+            # A file from elsewhere must not make the page show what lies elsewhere.
+            if _PICTURE_NAME.fullmatch(each["file"])
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); measure again.") from error
+    return Run(path.parent, results, made, pictures)
 
 
 def rows_table(results: Results) -> str:
@@ -93,3 +145,31 @@ def rows_table(results: Results) -> str:
             [row.video, row.item, *(row.values.get(name, "") for name in measures), " ".join(row.attributes)]
         )
     return text.getvalue()
+
+
+def _run_text(run: Run) -> str:
+    """JSON with a line a row, so that two runs can be compared with the usual tools."""
+    head: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "made": run.made, **encode(run.results)}
+    head.pop("rows")
+    head["pictures"] = [
+        {"row": each.row_name, "caption": each.caption, "file": each.path.name} for each in run.pictures
+    ]
+    text = json.dumps(head, allow_nan=False, indent=1)
+    # Escaped: names of files may hold what no encoding has.
+    rows = ",\n".join(json.dumps(encode_row(row), allow_nan=False) for row in run.results.rows)
+    return f'{text[:-2]},\n "rows": [\n{rows}\n]}}\n'
+
+
+def _store(picture: Picture, folder: Path) -> StoredPicture:
+    data = jpeg(picture.rgb, quality=85)
+    path = folder / f"{hashlib.sha256(data).hexdigest()[:16]}.jpg"
+    with replacing_file(path) as temporary:
+        temporary.write_bytes(data)
+    return StoredPicture(picture.row_name, picture.caption, path)
+
+
+def _sweep(folder: Path, used: set[str]) -> None:
+    """Removes pictures of an earlier report."""
+    for path in folder.glob("*.jpg"):
+        if path.name not in used and _PICTURE_NAME.fullmatch(path.name):
+            path.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from keepsight.cli.eval import score
+from keepsight.cli.eval import diff, score
 
 app = typer.Typer(help="Measure results against a truth, and compare runs.", no_args_is_help=True)
 
@@ -15,3 +15,4 @@ def _eval() -> None:
 
 
 app.command("score")(score.score)
+app.command("diff")(diff.diff)

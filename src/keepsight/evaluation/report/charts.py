@@ -114,12 +114,44 @@ def series_plot(title: str, named: Sequence[tuple[str, Row]], measures: Sequence
     return Plot(title, "frame", ", ".join(measures), ticks, axis_ticks(low, high), low, high, tuple(lines))
 
 
+def course(named: Sequence[tuple[str, Sequence[Row]]], measure: str) -> Plot | None:
+    """Mean over rows of a measure by part of the row's frames: whether results decay; ``None`` where there are no frames."""
+    lines = []
+    for place, (name, rows) in enumerate(named):
+        total, count = np.zeros(_BINS), np.zeros(_BINS)
+        for row in rows:
+            values = np.array([math.nan if v is None else v for v in row.series.get(measure, ())], np.float64)
+            if len(values) < _BINS:
+                continue
+            part = np.arange(len(values)) * _BINS // len(values)
+            good = np.isfinite(values)
+            found = np.bincount(part[good], minlength=_BINS)
+            sums = np.bincount(part[good], weights=values[good], minlength=_BINS)
+            total += np.divide(sums, found, out=np.zeros(_BINS), where=found > 0)
+            count += found > 0
+        if (count > 0).all():
+            lines.append((name, "ab"[min(place, 1)], total / count))
+    if not lines:
+        return None
+    low, high = _range([values for *_, values in lines])
+    middles = WIDTH * (np.arange(_BINS) + 0.5) / _BINS
+    drawn = tuple(
+        Line(name, tone, "M" + "L".join(f"{x:.1f} {y:.5g}" for x, y in zip(middles, values, strict=True)))
+        for name, tone, values in lines
+    )
+    ticks = axis_ticks(0, 100)
+    title = f"{measure} from the first to the last frame, mean of the rows"
+    return Plot(title, "part of the frames, %", measure, ticks, axis_ticks(low, high), low, high, drawn)
+
+
 def histogram(title: str, measure: str, values: Sequence[float]) -> Plot | None:
-    """How many rows have which value."""
+    """How many rows have which value; an axis that leaves zero on both sides has it in its middle."""
     finite = np.array([value for value in values if math.isfinite(value)])
     if not len(finite):
         return None
     left, right = _range([finite])
+    if left < 0 < right:
+        left, right = -max(-left, right), max(-left, right)
     counts, edges = np.histogram(finite, bins=_BINS, range=(left, right))
     top = float(max(counts))
     bars = tuple(

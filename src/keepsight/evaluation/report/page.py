@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keepsight.evaluation.paired import DRAWS, LEVEL, Estimate, summary_estimates
-from keepsight.evaluation.report.charts import Plot, curve_plot, histogram, series_plot
+from keepsight.evaluation.report.charts import Plot, course, curve_plot, histogram, series_plot
 from keepsight.evaluation.results import Results, Row
 from keepsight.render.pages import fact_rows, inline, write_page
 
@@ -86,10 +86,11 @@ def write_report(run: Run, path: Path) -> None:
         everything=everything,
         videos=worst_groups(videos, results)[:_MOST_VIDEOS] if len(videos) > _MOST_VIDEOS else videos,
         video_count=len(videos),
+        weakest=any(video.weakest for video in videos),
         worst=worst_views(run),
         plots=_plots(results, measures),
         settings=fact_rows(results.settings),
-        made=fact_rows(run.made),
+        made=fact_rows(flat(run.made)),
         draws=DRAWS,
         level=round(100 * LEVEL),
     )
@@ -130,6 +131,17 @@ def number(value: float | None, signed: bool = False) -> str:
     digits = 3 if abs(value) < 10 else 1
     text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
     return text.replace("-", "−")
+
+
+def flat(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts with the weights of each role as a row of their own."""
+    weights: Any = made.get("weights")
+    if not isinstance(weights, Mapping):
+        return dict(made)
+    return {
+        **{name: value for name, value in made.items() if name != "weights"},
+        **{f"weights of the {role}": each for role, each in weights.items()},
+    }
 
 
 def group_rows(named: Iterable[tuple[str, Row]], measures: Sequence[str]) -> list[GroupView]:
@@ -218,6 +230,8 @@ def _plots(results: Results, measures: Sequence[str]) -> list[Plot]:
     if measures and len(results.rows) > 1:
         values = [row.values[measures[0]] for row in results.rows if measures[0] in row.values]
         plots.append(histogram(f"{measures[0]} of the {len(values):,} rows", measures[0], values))
+        for measure in shown_series(results.rows, results)[:1]:
+            plots.append(course([("", results.rows)], measure))
     curves: Mapping[str, Any] = {curve.title: curve for curve in results.curves}
     plots += [curve_plot([("", curve)]) for curve in curves.values()]
     return [plot for plot in plots if plot is not None]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 import policies
+import policy_report
 from long_clips import LongClip
 from sprites import Pictures
 
@@ -43,18 +43,53 @@ def test_targets_go_and_come_back(pictures):
 
 def test_frames_after_a_return():
     area = [100] * 10 + [0] * 6 + [50] * 30 + [0] * 3 + [50] * 5
-    back = policies.back_frames(area)
+    back = policy_report.back_frames(area)
     # Six frames away count, three do not.
-    assert back == list(range(16, 16 + policies.BACK_FRAMES))
-    assert policies.back_frames([100] * 20) == []
+    assert back == list(range(16, 16 + policy_report.BACK_FRAMES))
+    assert policy_report.back_frames([100] * 20) == []
 
 
-def test_bootstrap_holds_the_mean():
-    values = np.array([0.2, 0.4, 0.6, np.nan])
-    interval = policies.bootstrap(values)
-    assert interval.mean == pytest.approx(0.4)
-    assert 0.2 <= interval.low < 0.4 < interval.high <= 0.6
-    assert np.isnan(policies.bootstrap(np.array([np.nan])).mean)
+def _made_up_clips():
+    """Two policies on three clips with two objects: J .5 and .7 throughout; the second object is away for ten frames."""
+    area = ([40] * 30, [40] * 10 + [0] * 10 + [40] * 10)
+
+    def track(value, pixels):
+        return {"j": [value] * 30, "f": [value + 0.1] * 30, "area": pixels, "wrong": [0] * 30, "empty": [0] * 30}
+
+    usage = {"seconds": 10.0, "own_s": 5.0, "units": 60, "peak_bytes": 2**20, "uncertain": {}}
+    doubtful = {**usage, "seconds": 12.0, "uncertain": {"1": 0.1, "2": 0.3}}
+    return [
+        {
+            "seed": seed,
+            "usage": {"sam2": usage, "sam2long": doubtful},
+            "tracks": {
+                "sam2": [track(0.5, pixels) for pixels in area],
+                "sam2long": [track(0.7 + 0.01 * seed, pixels) for pixels in area],
+            },
+        }
+        for seed in (1, 2, 3)
+    ]
+
+
+def test_a_policy_is_a_run_of_the_evaluation(tmp_path):
+    clips = _made_up_clips()
+    runs = {name: policy_report.results_of({"frames": 30}, clips, name) for name in ("sam2", "sam2long")}
+    assert runs["sam2"].summary["J&F"] == pytest.approx(0.55)
+    rows = runs["sam2long"].rows
+    assert [row.name for row in rows[:3]] == ["clip 1/1", "clip 1/2", "clip 2/1"]
+    assert "J after return" not in rows[0].values
+    assert rows[1].values["J after return"] == pytest.approx(0.71)
+    assert rows[1].values["uncertain"] == 0.3
+    assert sum(row.values["seconds"] for row in rows) == pytest.approx(36)
+    policy_report.write_runs(runs, tmp_path, None)
+    found = json.loads((tmp_path / "sam2long-against-sam2" / "diff.json").read_text())
+    assert found["figures"]["J"]["difference"] == pytest.approx(0.22)
+    assert found["figures"]["J"]["low"] == pytest.approx(0.21)
+    assert found["settings"] == {"policy": {"a": "sam2", "b": "sam2long"}}
+    [plain, long] = policy_report.quality_rows(runs)
+    assert plain[1:3] == ["0.550 [0.550, 0.550]", ""]
+    assert long[2] == "+0.220 [+0.210, +0.230]"
+    assert policy_report.cost_rows(clips)[1][1] == "1.20x"
 
 
 def test_a_clip_is_followed_kept_and_shown(pictures, tmp_path, capsys):
@@ -68,11 +103,12 @@ def test_a_clip_is_followed_kept_and_shown(pictures, tmp_path, capsys):
     assert found["tracks"]["sam2"][0]["j"][0] > 0.8
     assert found["usage"]["sam2"]["units"] == 7
     # A line that a kill has cut off is left out.
-    (tmp_path / policies.RESULTS).write_text(
+    (tmp_path / policy_report.RESULTS).write_text(
         json.dumps({"policies": ["sam2", "sam2long"]}) + "\n" + json.dumps(found)[:50] + "\n" + json.dumps(found) + "\n"
     )
-    assert [one["seed"] for one in policies.load(tmp_path)[1]] == [6]
-    policies.show(tmp_path)
+    assert [one["seed"] for one in policy_report.load(tmp_path)[1]] == [6]
+    policy_report.show(tmp_path)
     assert "sam2long against sam2" in capsys.readouterr().out
     assert (tmp_path / "policies.png").exists()
     assert "**Quality**" in (tmp_path / "report.md").read_text()
+    assert (tmp_path / "runs" / "sam2long-live-against-sam2" / "diff.html").exists()

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,15 @@ class Run:
         return self.folder.resolve().name
 
 
-def write_run(results: Results, out: Path, *, pictures: Sequence[Picture] = ()) -> None:
+def write_run(
+    results: Results, out: Path, *, pictures: Sequence[Picture] = (), made: Mapping[str, Any] | None = None
+) -> None:
     """Writes what a run measured: ``run.json``, ``rows.csv`` and ``report.html``, each whole or not at all.
 
     Args:
         out: folder of the run; made where there is none, an earlier report in it is replaced.
         pictures: of the worst rows; several of one row are shown in the order given.
+        made: code, weights and machine of the measuring, where that was not now and here.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -84,7 +87,7 @@ def write_run(results: Results, out: Path, *, pictures: Sequence[Picture] = ()) 
     from keepsight.evaluation.report.page import write_report
 
     stored = tuple(_store(picture, out / PICTURES) for picture in pictures)
-    run = Run(out, results, made_now(results.settings), stored)
+    run = Run(out, results, dict(made_now(results.settings) if made is None else made), stored)
     # What took hours to measure first; the page can be made of it again.
     with replacing_file(out / RUN) as path:
         path.write_text(_run_text(run), encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from keepsight.cli.eval import diff, score
+from keepsight.cli.eval import box, diff, score
 
 app = typer.Typer(help="Measure results against a truth, and compare runs.", no_args_is_help=True)
 
@@ -14,5 +14,6 @@ def _eval() -> None:
     """Measure results against a truth, and compare runs."""
 
 
+app.command("box")(box.box)
 app.command("score")(score.score)
 app.command("diff")(diff.diff)

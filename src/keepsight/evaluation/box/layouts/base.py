@@ -61,28 +61,33 @@ class Layout(ABC):
             InputError: files that are missing or do not fit each other.
         """
 
-    def prediction_files(self, folder: Path, sequence: BoxSequence) -> list[Path]:
-        """Where predictions of the sequence's objects lie, one a target, in the set's submission layout."""
-        return [folder / f"{sequence.name}.txt" for _ in sequence.targets]
+    @property
+    def withheld(self) -> bool:
+        """Whether the truth is kept back beyond the first frames: predictions can be made but not scored."""
+        return False
 
-    def time_files(self, folder: Path, sequence: BoxSequence) -> list[Path]:
+    def prediction_files(self, folder: Path, name: str) -> list[Path]:
+        """Where predictions of a sequence's objects lie, one a target, in the set's submission layout."""
+        return [folder / f"{name}.txt"]
+
+    def time_files(self, folder: Path, name: str) -> list[Path]:
         """Where the times lie, one a target; none where the set takes none."""
         return []
 
     def write(self, folder: Path, sequence: BoxSequence, predictions: Sequence[Prediction]) -> None:
         """Writes a sequence's predictions, the last file at the end: its presence says that the sequence is done."""
-        for path, prediction in zip(self.time_files(folder, sequence), predictions, strict=False):
+        for path, prediction in zip(self.time_files(folder, sequence.name), predictions, strict=False):
             write_text(path, "".join(f"{seconds:.8f}\n" for seconds in np.nan_to_num(prediction.seconds).tolist()))
-        for path, prediction in zip(self.prediction_files(folder, sequence), predictions, strict=True):
+        for path, prediction in zip(self.prediction_files(folder, sequence.name), predictions, strict=True):
             write_text(path, self.lines(prediction))
 
     def lines(self, prediction: Prediction) -> str:
         """A prediction as text."""
         return box_lines(prediction.boxes)
 
-    def done(self, folder: Path, sequence: BoxSequence) -> bool:
+    def done(self, folder: Path, name: str) -> bool:
         """Whether all of a sequence's predictions are there."""
-        return all(path.is_file() for path in self.prediction_files(folder, sequence))
+        return all(path.is_file() for path in self.prediction_files(folder, name))
 
     def load(self, folder: Path, sequence: BoxSequence) -> list[Prediction]:
         """Reads a sequence's predictions, one a target.
@@ -90,10 +95,10 @@ class Layout(ABC):
         Raises:
             InputError: missing, broken, or not as many lines as frames.
         """
-        times = self.time_files(folder, sequence)
+        times = self.time_files(folder, sequence.name)
         return [
             self._load_one(path, sequence, times[place] if times else None)
-            for place, path in enumerate(self.prediction_files(folder, sequence))
+            for place, path in enumerate(self.prediction_files(folder, sequence.name))
         ]
 
     def _load_one(self, path: Path, sequence: BoxSequence, times: Path | None) -> Prediction:

@@ -81,11 +81,15 @@ class Got10k(Layout):
                 moments[attribute] = read_flags(folder / file, frames)
         return visible, moments
 
-    def prediction_files(self, folder: Path, sequence: BoxSequence) -> list[Path]:
-        return [folder / sequence.name / f"{sequence.name}_001.txt"]
+    @property
+    def withheld(self) -> bool:
+        return self.read(self.names[0]).withheld
 
-    def time_files(self, folder: Path, sequence: BoxSequence) -> list[Path]:
-        return [folder / sequence.name / f"{sequence.name}_time.txt"]
+    def prediction_files(self, folder: Path, name: str) -> list[Path]:
+        return [folder / name / f"{name}_001.txt"]
+
+    def time_files(self, folder: Path, name: str) -> list[Path]:
+        return [folder / name / f"{name}_time.txt"]
 
 
 def _meta(path: Path) -> dict[str, str]:

@@ -55,11 +55,14 @@ class Vot(Layout):
         targets = [_target(object_id, path, size, len(pictures)) for object_id, path in truths.items()]
         return BoxSequence(name, frames, len(pictures), tuple(targets), size=size, moments=_tags(folder, len(pictures)))
 
-    def prediction_files(self, folder: Path, sequence: BoxSequence) -> list[Path]:
-        return [folder / sequence.name / f"{stem}.txt" for stem in _stems(sequence)]
+    def prediction_files(self, folder: Path, name: str) -> list[Path]:
+        return [folder / name / f"{stem}.txt" for stem in self._stems(name)]
 
-    def time_files(self, folder: Path, sequence: BoxSequence) -> list[Path]:
-        return [folder / sequence.name / f"{stem}_time.value" for stem in _stems(sequence)]
+    def time_files(self, folder: Path, name: str) -> list[Path]:
+        return [folder / name / f"{stem}_time.value" for stem in self._stems(name)]
+
+    def _stems(self, name: str) -> list[str]:
+        return [f"{name}_{object_id}_001" if object_id else f"{name}_001" for object_id in _truths(self.root / name)]
 
     def lines(self, prediction: Prediction) -> str:
         regions: Sequence[Region] = prediction.regions or [
@@ -74,12 +77,6 @@ class Vot(Layout):
         regions = tuple(read_region(line, size, f"{path}, line {row}") for row, line in enumerate(lines, start=1))
         boxes = np.array([box_of(region) or (np.nan,) * 4 for region in regions])
         return Prediction(boxes, regions, read_times(times, sequence.frame_count))
-
-
-def _stems(sequence: BoxSequence) -> list[str]:
-    return [
-        f"{sequence.name}_{target.name}_001" if target.name else f"{sequence.name}_001" for target in sequence.targets
-    ]
 
 
 def _truths(folder: Path) -> dict[str, Path]:

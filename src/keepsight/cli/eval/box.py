@@ -1,0 +1,148 @@
+"""`keepsight eval box`: tracking from a box on the first frame."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keepsight.cli.options import HOW, WRITE, DeviceName, ModelName, Precision, ZoomSwitch
+
+if TYPE_CHECKING:
+    from keepsight.evaluation.box.run import BoxOutcome
+
+_DATA = "Data"
+
+
+class BoxDataset(StrEnum):
+    LASOT = "lasot"
+    LASOT_EXT = "lasot-ext"
+    GOT10K = "got10k"
+    VOT = "vot"
+    FOLDER = "folder"
+
+
+class GivenOnFirst(StrEnum):
+    BOX = "box"
+    REGION = "region"
+
+
+def box(
+    root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    dataset: Annotated[BoxDataset, typer.Option("--dataset", rich_help_panel=_DATA, help="How it is laid out.")],
+    split: Annotated[
+        str | None,
+        typer.Option("--split", rich_help_panel=_DATA, help="lasot: test or all; got10k: val, test or train."),
+    ] = None,
+    listed: Annotated[
+        Path | None,
+        typer.Option("--list", rich_help_panel=_DATA, help="File that names the sequences to take, one a line."),
+    ] = None,
+    pred: Annotated[
+        Path | None,
+        typer.Option(
+            "--pred", rich_help_panel=_DATA, help="Score the predictions in this folder; nothing is followed."
+        ),
+    ] = None,
+    model: ModelName = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", rich_help_panel=HOW, help="Memory policy. (default: sam2)")
+    ] = None,
+    policy_option: Annotated[
+        list[str] | None,
+        typer.Option("--policy-option", metavar="NAME=VALUE", rich_help_panel=HOW, help="An option of the policy."),
+    ] = None,
+    given: Annotated[
+        GivenOnFirst,
+        typer.Option(
+            "--given",
+            rich_help_panel=HOW,
+            help="What is told on the first frame: the box, or VOT's region (mask, polygon).",
+        ),
+    ] = GivenOnFirst.BOX,
+    device: DeviceName = None,
+    dtype: Precision = None,
+    zoom: ZoomSwitch = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard", metavar="I/N", rich_help_panel=HOW, help="Follow the I-th of N parts of the sequences."
+        ),
+    ] = None,
+    as_toolkit: Annotated[
+        bool,
+        typer.Option(
+            "--as-vot-toolkit", rich_help_panel=HOW, help="Count the given frame as missed, as vot-toolkit does."
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", rich_help_panel=WRITE, help="Folder of the run. (default: out/eval-DATASET)"),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", rich_help_panel=WRITE, help="Start anew where predictions with other settings are."
+        ),
+    ] = False,
+) -> None:
+    """Follow the object of each sequence from its first box, and measure success, precision, overlap and absence.
+
+    Run it again to go on after a stop: sequences that have their predictions are not followed again.
+
+    Example: keepsight eval box data/LaSOT --dataset lasot --model sam2.1-tiny --out out/lasot
+    """
+    from keepsight.cli import show
+    from keepsight.evaluation.box.run import BoxJob, run_box
+    from keepsight.pipeline.job import parse_options
+
+    job = BoxJob(
+        root=root,
+        dataset=dataset.value,
+        split=split,
+        listed=listed,
+        out=out,
+        **({"model": model} if model is not None else {}),
+        **({"policy": policy} if policy is not None else {}),
+        policy_options=parse_options("--policy-option", policy_option or ()),
+        device=device.value if device is not None else "auto",
+        dtype=dtype.value if dtype is not None else "auto",
+        zoom=zoom,
+        given=given.value,
+        shard=read_shard(shard),
+        predictions=pred,
+        as_toolkit=as_toolkit,
+        overwrite=overwrite,
+    )
+    with show.progress_bar() as progress:
+        outcome = run_box(job, progress)
+    _say(outcome)
+
+
+def read_shard(text: str | None) -> tuple[int, int]:
+    """``I/N`` as two numbers, 1/1 where nothing is said."""
+    from keepsight.core import InputError
+
+    if text is None:
+        return (1, 1)
+    number, slash, parts = text.partition("/")
+    if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise InputError(f"--shard {text}: give I/N with I from 1 to N, such as 2/8.")
+    return int(number), int(parts)
+
+
+def _say(outcome: BoxOutcome) -> None:
+    from keepsight.cli import show
+
+    console = show.out()
+    results = outcome.results
+    for line in (*outcome.lines, *(results.remarks if results is not None else ())):
+        console.print(f"note: {line}", markup=False)
+    if results is not None:
+        width = max(len(name) for name in results.summary)
+        for name, value in results.summary.items():
+            console.print(f"  {name:<{width}}  {value:.4f}", markup=False)
+        console.print(f"Report: {show.shown(outcome.out / 'report.html')}", markup=False)
+    console.print(f"Predictions: {show.shown(outcome.predictions)}", markup=False)

@@ -12,11 +12,11 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 install: $(STAMP)
 
 # TrackEval and vos-benchmark ask for opencv-python, whose files are those of the headless one that we use, built anew for a
-# display. They are installed without: nothing that is measured here draws.
+# display, and got10k for what downloads and draws. They are installed without: nothing that is measured here does.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps tabulate trackeval vos-benchmark
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps got10k tabulate trackeval vos-benchmark
 	@touch $(STAMP)
 
 demo: $(STAMP)

@@ -55,4 +55,4 @@ def _between(found: Floats, truth: Floats) -> Floats:
 
 
 def _length(vectors: Floats, both: Bools) -> Floats:
-    return np.where(both, np.hypot(vectors[..., 0], vectors[..., 1]), np.inf)
+    return np.where(both, np.sqrt((vectors**2).sum(axis=-1)), np.inf)

@@ -41,10 +41,11 @@ _LINES: dict[Family, tuple[str, ...]] = {
         f"absent frames on which nothing is reported, of objects with more than {LEAST_ABSENT} of them.",
     ),
 }
-_GIVEN = (
-    "The frame on which an object is given is left out (vot-toolkit counts it as one on which nothing is reported)."
+_GIVEN = "The frame on which an object is given is left out (vot-toolkit counts it as missed: --as-vot-toolkit)."
+_GIVEN_COUNTED = (
+    "The frame on which an object is given counts as one on which nothing is reported, and as an overlap of 0 in the accuracy, "
+    "as in vot-toolkit."
 )
-_GIVEN_COUNTED = "The frame on which an object is given counts as one on which nothing is reported, as in vot-toolkit."
 
 
 def protocol_lines(family: Family, *, as_toolkit: bool = False) -> tuple[str, ...]:

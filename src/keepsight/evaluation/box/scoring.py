@@ -15,7 +15,7 @@ from keepsight.evaluation.box.layouts import Layout
 from keepsight.evaluation.box.one_pass import DISTANCES, DISTANCES_PX, OVERLAPS, OnePass, one_pass, over_sequences
 from keepsight.evaluation.box.overlaps import Bools, Floats, box_overlaps, there
 from keepsight.evaluation.box.protocol import protocol_lines
-from keepsight.evaluation.box.regions import Region, is_empty, region_overlaps
+from keepsight.evaluation.box.regions import Nothing, Region, is_empty, region_overlaps
 from keepsight.evaluation.box.sequences import BoxSequence, Prediction, Target
 from keepsight.evaluation.box.vots import MEASURES, Follows, Kind, follows, of_sequence, of_set, quality_curve
 from keepsight.evaluation.box.vots import THRESHOLDS as QUALITY_THRESHOLDS
@@ -55,7 +55,7 @@ def score(
     Args:
         folder: of the predictions, in the set's submission layout.
         settings: what made them, for the report.
-        as_toolkit: count the frame on which an object is given as one on which nothing was reported, as vot-toolkit does.
+        as_toolkit: count the frame on which an object is given, as vot-toolkit does: nothing is reported there.
         tell: told the number of sequences done.
 
     Raises:
@@ -113,11 +113,12 @@ def _follows(
     regions: tuple[Region, ...] = prediction.regions or ()
     overlaps = region_overlaps(regions, target.regions or (), sequence.size or (0, 0))
     reported = np.array([not is_empty(region) for region in regions])
+    given = 0
     if as_toolkit:
-        overlaps[target.first], reported[target.first] = 0.0, False
+        given = sum(region is Nothing.ABSENT for region, there in zip(regions, target.visible, strict=True) if there)
     else:
         counted[target.first] = False
-    return follows(overlaps, target.visible, reported, counted)
+    return follows(overlaps, target.visible, reported, counted, given)
 
 
 def _row(sequence: BoxSequence, target: Target, values: dict[str, float], followed: Follows) -> Row:

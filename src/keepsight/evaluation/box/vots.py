@@ -41,10 +41,13 @@ class Follows:
     Attributes:
         kinds: :class:`Kind` by frame, ``(T,)``.
         overlaps: by frame, ``(T,)`` in [0, 1]; 1 where the object is absent and was said to be.
+        given: frames on which it is given and that count nevertheless, as vot-toolkit counts them: missed, and with an overlap
+            of 0 in the accuracy.
     """
 
     kinds: NDArray[np.int8]
     overlaps: Floats
+    given: int = 0
 
     def count(self, kind: Kind) -> int:
         """Number of frames of a kind."""
@@ -60,10 +63,8 @@ class Follows:
         counted = self.kinds != Kind.LEFT_OUT
         tracked, drifted, missed = (self.count(kind) for kind in (Kind.TRACKED, Kind.DRIFTED, Kind.MISSED))
         seen, unseen = self.count(Kind.HALLUCINATED), self.count(Kind.NOTICED)
-        values = {
-            "quality": _mean(self.overlaps[counted]),
-            "accuracy": _mean(self.overlaps[self.kinds == Kind.TRACKED]),
-        }
+        accurate = np.append(self.overlaps[self.kinds == Kind.TRACKED], np.zeros(self.given))
+        values = {"quality": _mean(self.overlaps[counted]), "accuracy": _mean(accurate)}
         visible = tracked + drifted + missed
         if visible:
             values |= {"robustness": tracked / visible, "NRE": missed / visible, "DRE": drifted / visible}
@@ -81,7 +82,7 @@ class Follows:
         return np.asarray(wins)
 
 
-def follows(overlaps: Floats, visible: Bools, reported: Bools, counted: Bools) -> Follows:
+def follows(overlaps: Floats, visible: Bools, reported: Bools, counted: Bools, given: int = 0) -> Follows:
     """Sorts an object's frames.
 
     Args:
@@ -89,6 +90,7 @@ def follows(overlaps: Floats, visible: Bools, reported: Bools, counted: Bools) -
         visible: whether the object is there, ``(T,)``.
         reported: whether anything was found, ``(T,)``.
         counted: frames to count, ``(T,)``.
+        given: see :class:`Follows`.
     """
     kinds = np.where(
         visible,
@@ -100,6 +102,7 @@ def follows(overlaps: Floats, visible: Bools, reported: Bools, counted: Bools) -
     return Follows(
         np.where(counted, kinds, Kind.LEFT_OUT).astype(np.int8),
         np.where(right, 1.0, np.where(wrong, 0.0, overlaps)),
+        given,
     )
 
 

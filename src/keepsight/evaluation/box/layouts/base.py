@@ -77,7 +77,9 @@ class Layout(ABC):
     def write(self, folder: Path, sequence: BoxSequence, predictions: Sequence[Prediction]) -> None:
         """Writes a sequence's predictions, the last file at the end: its presence says that the sequence is done."""
         for path, prediction in zip(self.time_files(folder, sequence.name), predictions, strict=False):
-            write_text(path, "".join(f"{seconds:.8f}\n" for seconds in np.nan_to_num(prediction.seconds).tolist()))
+            if len(prediction.seconds):
+                times = np.nan_to_num(prediction.seconds).tolist()
+                write_text(path, "".join(f"{seconds:.8f}\n" for seconds in times))
         for path, prediction in zip(self.prediction_files(folder, sequence.name), predictions, strict=True):
             write_text(path, self.lines(prediction))
 

@@ -25,17 +25,20 @@ class ImageVideo(IndexedSource):
         path: a folder (its JPG, PNG, WebP, BMP and TIFF images in natural order: ``2.png`` before ``10.png``) or one image.
         fps: images per second, > 0; images carry no time of their own.
         name: shown to people; the folder's or file's name by default.
+        files: these images in this order, instead of all in the folder.
 
     Raises:
         InputError: no image, an image whose header cannot be read, or sizes that differ.
     """
 
-    def __init__(self, path: Path, fps: float = 25.0, name: str | None = None) -> None:
+    def __init__(
+        self, path: Path, fps: float = 25.0, name: str | None = None, files: Sequence[Path] | None = None
+    ) -> None:
         self.path = path
         self.name = name or (path.stem if path.is_file() else path.resolve().name)
         self.warnings = []
         self._fps = check_fps(fps, self.name)
-        self._files = [path] if path.is_file() else _images_in(path)
+        self._files = list(files) if files else [path] if path.is_file() else images_in(path)
         self.height, self.width = self._common_size(self._files)
 
     def _common_size(self, files: Sequence[Path]) -> tuple[int, int]:
@@ -94,7 +97,12 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if part[0] in "0123456789" else (1, 0, part.casefold()) for part in parts)
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The images of a folder in natural order.
+
+    Raises:
+        InputError: none there, or no folder that can be listed.
+    """
     try:
         files = [
             file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from keepsight.cli.eval import box, diff, score
+from keepsight.cli.eval import box, concepts, diff, score
 
 app = typer.Typer(help="Measure results against a truth, and compare runs.", no_args_is_help=True)
 
@@ -15,5 +15,6 @@ def _eval() -> None:
 
 
 app.command("box")(box.box)
+app.command("concepts")(concepts.concepts)
 app.command("score")(score.score)
 app.command("diff")(diff.diff)

@@ -32,11 +32,15 @@ class PairCounts:
     Attributes:
         truth, found: number of true tubes, and of found ones that count.
         hits: int ``(10,)``, found tubes that are true ones, by :data:`THRESHOLDS`.
+        counted: int ``(found,)``, numbers of the found tubes that count.
+        partners: true tube -> found tube, of those matched that overlap at all.
     """
 
     truth: int
     found: int
     hits: NDArray[np.int64]
+    counted: NDArray[np.int64]
+    partners: dict[int, int]
 
     @property
     def f1(self) -> FloatArray:
@@ -74,10 +78,13 @@ def count_pair(tube_ious: FloatArray, scores: FloatArray) -> PairCounts:
         tube_ious: ``(N, M)``, true by found.
         scores: ``(M,)`` of the found ones; those below :data:`LEAST_SCORE` take no part.
     """
-    counted = tube_ious[:, scores >= LEAST_SCORE]
-    matched = counted[linear_sum_assignment(counted, maximize=True)]
+    counted = np.flatnonzero(scores >= LEAST_SCORE)
+    rows, columns = linear_sum_assignment(tube_ious[:, counted], maximize=True)
+    matched = tube_ious[rows, counted[columns]]
     hits = (matched[:, None] >= THRESHOLDS).sum(0)
-    return PairCounts(len(tube_ious), counted.shape[1], hits)
+    over = matched > 0
+    partners = dict(zip(rows[over].tolist(), counted[columns[over]].tolist(), strict=True))
+    return PairCounts(len(tube_ious), len(counted), hits, counted, partners)
 
 
 def gated_f1(pairs: Sequence[PairCounts]) -> GatedF1:

@@ -22,7 +22,7 @@ from keepsight.evaluation.concepts.gated import (
 from keepsight.evaluation.concepts.identity import MIN_SCORE, IdentityMeasures, sequence_of
 from keepsight.evaluation.concepts.precision import SIZES_PX, TubePrecision
 from keepsight.evaluation.concepts.predictions import Predictions
-from keepsight.evaluation.concepts.tubes import Overlaps, overlap
+from keepsight.evaluation.concepts.tubes import Overlaps, overlap, shared_px
 from keepsight.evaluation.results import Curve, Figure, Results, Row
 
 _AT = [f"{round(100 * threshold)}" for threshold in THRESHOLDS]
@@ -77,15 +77,10 @@ class _Scoring:
         if not self.of.says_pairs and not counted.truth and not counted.found:
             return  # only faint ones, of something that nobody asked for in this video
         self.counts.append(counted)
-        self.rows.append(
-            Row(
-                pair.video.name,
-                pair.name,
-                self._values(counted, tracked, overlaps),
-                _attributes(pair),
-                tuple(range(len(pair.video.file_names))),
-            )
-        )
+        length = len(pair.video.file_names)
+        by_frame = {"IoU": _by_frame(counted, overlaps, length)} if counted.truth or counted.found else {}
+        values = self._values(counted, tracked, overlaps)
+        self.rows.append(Row(pair.video.name, pair.name, values, _attributes(pair), tuple(range(length)), by_frame))
 
     def _values(self, counted: PairCounts, tracked: Mapping[str, float], overlaps: Overlaps) -> dict[str, float]:
         values = {"F1": float(counted.f1.mean())}
@@ -169,6 +164,22 @@ class _Scoring:
             f"Ids were switched {round(tracked['IDSW'])} times and tracks broken {round(tracked['Frag'])} times (mask IoU .5)."
         )
         return tuple(lines)
+
+
+def _by_frame(counted: PairCounts, overlaps: Overlaps, length: int) -> tuple[float | None, ...]:
+    """By frame: px that true tubes share with their partners over px that any of the pair's tubes covers there, counted once for
+    each but for what partners share; ``None`` where there is nothing."""
+    values: list[float | None] = [None] * length
+    partner = np.full(counted.truth, -1)
+    partner[list(counted.partners)] = list(counted.partners.values())
+    for place, frame in enumerate(overlaps.frames):
+        counts = np.isin(overlaps.found_at[place], counted.counted)
+        found_at, areas = overlaps.found_at[place][counts], overlaps.found_areas[place][counts]
+        shared = shared_px(overlaps.ious[place][:, counts], overlaps.truth_areas[place], areas)
+        common = int(shared[partner[overlaps.truth_at[place]][:, None] == found_at[None]].sum())
+        either = int(overlaps.truth_areas[place].sum() + areas.sum()) - common
+        values[frame] = common / either if either else None
+    return tuple(values)
 
 
 def _attributes(pair: Pair) -> tuple[str, ...]:

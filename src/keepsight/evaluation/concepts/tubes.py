@@ -48,6 +48,7 @@ class Overlaps:
         frames: those on which there is any mask, ascending.
         truth_at, found_at: by frame, int ``(n,)`` and ``(m,)``: which tubes are there.
         ious: by frame, ``(n, m)`` in [0, 1].
+        truth_areas, found_areas: by frame, ``(n,)`` and ``(m,)`` px.
         truth_px, found_px: ``(N,)`` and ``(M,)``, px of each tube summed over all frames.
         common_px: ``(N, M)``, px that two tubes share, summed over all frames.
     """
@@ -56,6 +57,8 @@ class Overlaps:
     truth_at: tuple[IntArray, ...]
     found_at: tuple[IntArray, ...]
     ious: tuple[FloatArray, ...]
+    truth_areas: tuple[IntArray, ...]
+    found_areas: tuple[IntArray, ...]
     truth_px: IntArray
     found_px: IntArray
     common_px: IntArray
@@ -78,18 +81,36 @@ def overlap(truth: Sequence[Tube], found: Sequence[Tube]) -> Overlaps:
     frames = sorted(truth_on.keys() | found_on.keys())
     nothing: tuple[list[int], list[Mask], list[int]] = ([], [], [])
     common = np.zeros((len(truth), len(found)), np.int64)
-    truth_at, found_at, ious = [], [], []
+    truth_at, found_at, ious, truth_areas, found_areas = [], [], [], [], []
     for frame in frames:
         rows, true_masks, true_px = truth_on.get(frame, nothing)
         columns, found_masks, found_px = found_on.get(frame, nothing)
         iou = mask_ious(true_masks, found_masks) if rows and columns else np.zeros((len(rows), len(columns)))
-        # With i px shared and u covered, i + u is the sum of both areas; the quotient is exact enough to give i back whole.
-        both = np.add.outer(true_px, found_px) * iou / (1 + iou)
-        common[np.ix_(rows, columns)] += np.rint(both).astype(np.int64)
+        common[np.ix_(rows, columns)] += shared_px(iou, np.array(true_px), np.array(found_px))
         truth_at.append(np.array(rows, np.int64))
         found_at.append(np.array(columns, np.int64))
         ious.append(iou)
-    return Overlaps(tuple(frames), tuple(truth_at), tuple(found_at), tuple(ious), _sizes(truth), _sizes(found), common)
+        truth_areas.append(np.array(true_px, np.int64))
+        found_areas.append(np.array(found_px, np.int64))
+    return Overlaps(
+        frames=tuple(frames),
+        truth_at=tuple(truth_at),
+        found_at=tuple(found_at),
+        ious=tuple(ious),
+        truth_areas=tuple(truth_areas),
+        found_areas=tuple(found_areas),
+        truth_px=_sizes(truth),
+        found_px=_sizes(found),
+        common_px=common,
+    )
+
+
+def shared_px(iou: FloatArray, areas: IntArray, others: IntArray) -> IntArray:
+    """Px that masks share, ``(n, m)``, of their IoUs ``(n, m)`` and areas ``(n,)`` and ``(m,)``.
+
+    With i px shared and u covered by either, i + u is the sum of both areas, and i / u exact enough to give i back whole.
+    """
+    return np.rint(np.add.outer(areas, others) * iou / (1 + iou)).astype(np.int64)
 
 
 def _by_frame(tubes: Sequence[Tube]) -> dict[int, tuple[list[int], list[Mask], list[int]]]:

@@ -1,0 +1,105 @@
+"""Looks at what went worst: frames with the outlines of what is true and of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from keepsight.core import InputError, Mask
+from keepsight.evaluation.concepts.dataset import ConceptSet, Pair
+from keepsight.evaluation.concepts.gated import count_pair
+from keepsight.evaluation.concepts.media import SetMedia
+from keepsight.evaluation.concepts.predictions import Predictions
+from keepsight.evaluation.concepts.tubes import Tube, overlap
+from keepsight.evaluation.report import Picture
+from keepsight.evaluation.results import Results, Row
+
+RgbArray = NDArray[np.uint8]
+
+_ROWS, _FRAMES = 6, 3
+_WIDTH_PX = 480
+TRUE, FOUND = (60, 220, 120), (255, 120, 40)
+"""Green and orange, also for eyes that do not tell red from green: true outlines are broad, found ones narrow."""
+
+_LEGEND = "broad green is true, narrow orange was found; filled: without a partner"
+
+
+def worst_pictures(
+    results: Results,
+    of: ConceptSet,
+    found: Predictions,
+    media: SetMedia,
+    tell: Callable[[int], None] = lambda done: None,
+) -> list[Picture]:
+    """Up to three frames of each of the six worst rows; videos whose pictures cannot be read have none.
+
+    Args:
+        tell: told the number of rows done.
+    """
+    pairs = {(pair.video.name, pair.name): pair for pair in of.pairs}
+    worst = sorted(results.rows, key=lambda row: (row.values["F1"], _worst_frame(row)))
+    pictures: list[Picture] = []
+    for done, row in enumerate(worst[:_ROWS], 1):
+        pair = pairs.get((row.video, row.item))
+        if pair is not None and row.values["F1"] < 1:
+            with suppress(InputError):
+                pictures += _of_pair(row, pair, found.tubes.get(pair.key, ()), media)
+        tell(done)
+    return pictures
+
+
+def telling_frames(row: Row) -> list[int]:
+    """Frames that say most about what went wrong: the worst one, and the worst ones of the thirds that it is not in."""
+    known = [(value, place) for place, value in zip(row.frames, row.series["IoU"], strict=True) if value is not None]
+    third = max(len(row.frames) / _FRAMES, 1)
+    chosen: dict[int, int] = {}
+    for _, place in sorted(known):
+        chosen.setdefault(int(place // third), place)
+    return sorted(chosen.values())[:_FRAMES]
+
+
+def _worst_frame(row: Row) -> float:
+    return min((value for value in row.series.get("IoU", ()) if value is not None), default=1.0)
+
+
+def _of_pair(row: Row, pair: Pair, found: Sequence[Tube], media: SetMedia) -> Iterator[Picture]:
+    scores = np.array([tube.score for tube in found], float)
+    counted = count_pair(overlap(pair.truth, found).tube_ious, scores)
+    partners = counted.partners
+    footage = media.open(pair.video)
+    frame_of = {place: frame for frame, place in footage.places.items()}
+    overlaps = dict(zip(row.frames, row.series["IoU"], strict=True))
+    with footage.source as source:
+        for place in telling_frames(row):
+            rgb = source.read(frame_of[place]).rgb
+            true = {number: tube.masks[place] for number, tube in enumerate(pair.truth) if place in tube.masks}
+            seen = {n: found[n].masks[place] for n in counted.counted.tolist() if place in found[n].masks}
+            drawn = _draw(rgb, true, partners.keys(), seen, set(partners.values()))
+            caption = f"frame {place}: {len(true)} true, {len(seen)} found, IoU {overlaps[place]:.2f}; {_LEGEND}"
+            yield Picture(row.name, caption, drawn)
+
+
+def _draw(
+    rgb: RgbArray,
+    true: Mapping[int, Mask],
+    with_partner: Collection[int],
+    found: Mapping[int, Mask],
+    partners: Collection[int],
+) -> RgbArray:
+    scale = min(1.0, _WIDTH_PX / rgb.shape[1])
+    size = (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale))
+    shown = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    for masks, known, colour, width_px in ((true, with_partner, TRUE, 3), (found, partners, FOUND, 1)):
+        for number, mask in masks.items():
+            # Area sampling keeps what is smaller than a pixel of the picture.
+            share = cv2.resize(mask.to_array().astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            inside = (share > (0.5 if scale == 1 else 0.3)).astype(np.uint8)
+            if number not in known:
+                shown[inside > 0] = (0.5 * shown[inside > 0] + 0.5 * np.array(colour)).astype(np.uint8)
+            outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(shown, outlines, -1, colour, width_px, cv2.LINE_AA)
+    return shown

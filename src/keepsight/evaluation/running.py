@@ -1,0 +1,67 @@
+"""What runs over data sets share: parts of the work, and settings that predictions of one folder must have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keepsight.core import InputError
+from keepsight.store.files import replacing_file
+
+Shard = tuple[int, int]
+"""Number of a part, from 1, and how many parts there are."""
+
+
+def read_shard(text: str | None) -> Shard:
+    """``I/N`` as two numbers; 1/1 where nothing is said.
+
+    Raises:
+        InputError: something else, or a part that does not exist.
+    """
+    if text is None:
+        return (1, 1)
+    number, slash, parts = text.partition("/")
+    digits = slash and all(part.isascii() and part.isdecimal() and len(part) < 7 for part in (number, parts))
+    if not digits or not 1 <= int(number) <= int(parts):
+        raise InputError(f"--shard {text}: give I/N with I from 1 to N, such as 2/8.")
+    return int(number), int(parts)
+
+
+def hold_to(path: Path, made: Mapping[str, Any], what: str) -> bool:
+    """Holds what is predicted to the settings with which the first prediction of the folder was made.
+
+    Args:
+        path: JSON file of the settings; written where there is none.
+        made: settings, plain values.
+        what: the predictions, for the message.
+
+    Returns:
+        Whether there were settings already, the same ones.
+
+    Raises:
+        InputError: other settings; they are named.
+        StoreError: the file cannot be written.
+    """
+    wanted = json.loads(json.dumps(made))
+    if not path.is_file():
+        with replacing_file(path) as temporary:
+            temporary.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        return False
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = None
+    if not isinstance(before, dict):
+        raise InputError(f"{path} is damaged; start anew with --overwrite or another --out.")
+    differing = [
+        f"{name} ({before.get(name)} then, {wanted.get(name)} now)"
+        for name in {**before, **wanted}
+        if before.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise InputError(
+            f"{what} were made with other settings: {', '.join(differing)}. Start anew with --overwrite or another --out."
+        )
+    return True

@@ -15,6 +15,7 @@ from keepsight.evaluation.box.average_overlap import visible_overlaps
 from keepsight.evaluation.box.layouts import open_layout
 from keepsight.evaluation.box.scoring import score
 from keepsight.evaluation.box.sequences import Prediction
+from keepsight.evaluation.paired import estimates
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,11 @@ def test_as_the_toolkit_says(toolkit, tmp_path, monkeypatch):
     for row in results.rows:
         assert row.values["AO"] == pytest.approx(theirs["seq_wise"][row.video]["ao"], abs=1e-6)
     assert 0.2 < results.summary["AO"] < 0.9
+    # The report's intervals are of the same figures.
+    made = estimates(results, ["AO", "SR 0.50", "SR 0.75", "robustness"])
+    assert {name: item.value for name, item in made.items()} == pytest.approx(
+        {name: results.summary[name] for name in made}
+    )
 
 
 _box = st.tuples(*[st.floats(-60, 160)] * 2, *[st.one_of(st.just(0.0), st.floats(0.5, 200))] * 2)

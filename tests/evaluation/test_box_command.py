@@ -13,6 +13,7 @@ import tiny_models
 from keepsight.cli.main import run
 from keepsight.core import Mask
 from keepsight.evaluation.box.regions import read_region, write_region
+from keepsight.evaluation.paired import estimates
 from keepsight.evaluation.report import read_run
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 6
@@ -125,6 +126,8 @@ def test_vot_with_objects_that_come_later(place, tmp_path, told):
     assert [row.name for row in results.rows] == [f"{name}/{item}" for name in NAMES for item in ("a", "b")]
     assert results.rows[0].frames == (1, 2, 3, 4, 5)
     assert results.rows[1].frames == (1, 3, 4, 5)  # unknown on frame 0, given on frame 2
+    made = estimates(results)
+    assert {name: item.value for name, item in made.items()} == pytest.approx(dict(results.summary))
     lines = (tmp_path / "predictions" / "kite-4" / "kite-4_b_001.txt").read_text().splitlines()
     assert lines[:3] == ["0", "0", "1"]
     assert all(read_region(line, (HEIGHT, WIDTH), "") is not None for line in lines)
@@ -157,3 +160,35 @@ def test_predictions_that_lack_and_strange_ones(place, tmp_path, capsys):
     (tmp_path / "predictions" / "kite-4.txt").write_text("1,2,3,4\n" * FRAMES)
     assert command(place, "lasot", tmp_path) == 2
     assert "predictions that no run has made" in capsys.readouterr().err
+
+
+def test_a_sequence_that_cannot_be_read_does_not_cost_the_others(place, tmp_path, capsys):
+    broken = place / "lasot" / "kite" / "kite-6" / "groundtruth.txt"
+    kept = broken.read_text()
+    try:
+        broken.write_text("1,2,3\n")
+        assert command(place, "lasot", tmp_path) == 2
+    finally:
+        broken.write_text(kept)
+    told = capsys.readouterr().err.strip()
+    assert "1 of 3 sequences could not be followed, the others are kept. First of all:" in told
+    assert sorted(path.stem for path in (tmp_path / "predictions").iterdir()) == ["kite-4", "zebra-10"]
+    assert command(place, "lasot", tmp_path) == 0
+
+
+def test_ctrl_c_keeps_what_is_complete(place, tmp_path, capsys, monkeypatch):
+    from keepsight.evaluation.box import run as module
+
+    class Asked(module.StopRequest):
+        def __enter__(self):
+            self.asked = True
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(module, "StopRequest", Asked)
+    assert command(place, "lasot", tmp_path) == 130
+    assert "0 of 3 sequences are complete. The same command goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert command(place, "lasot", tmp_path) == 0

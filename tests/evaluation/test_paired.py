@@ -176,3 +176,24 @@ def test_a_mean_over_videos_is_drawn_as_one():
         assert (got[name].value, got[name].low) == pytest.approx((alone.value, alone.low), abs=1e-12)
     with pytest.raises(InputError, match="not made of the rows"):
         paired.estimates(_results(rows, figures={"J": Figure("video mean", ("X",))}), ["J"])
+
+
+def test_a_mean_over_frames_weighs_rows_by_what_was_scored():
+    rng = np.random.default_rng(8)
+    rows, heap = [], []
+    for i in range(15):
+        values = rng.random(int(rng.integers(1, 30)))
+        heap.append(values)
+        series = (*values.tolist(), *[None] * int(rng.integers(0, 9)))
+        rows.append(Row(f"v{i:04d}", "", {"AO": float(values.mean())}, (), tuple(range(len(series))), {"IoU": series}))
+    [got] = paired.estimates(_results(rows, ("AO",), figures={"AO": Figure("frame mean", ("AO",))})).values()
+    assert got.value == pytest.approx(np.concatenate(heap).mean(), abs=1e-12)
+
+    def of(chosen):
+        return np.concatenate([heap[int(i)] for i in chosen]).mean()
+
+    places = (np.arange(15),)
+    theirs = scipy.stats.bootstrap(
+        places, of, n_resamples=4000, vectorized=False, method="percentile", random_state=np.random.default_rng(0)
+    ).confidence_interval
+    assert (got.low, got.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)

@@ -25,6 +25,8 @@ FEW_VIDEOS = 10
 NOT_OF_ROWS = "not made of the rows alone"
 _DRAWS_AT_ONCE = 4_000_000
 _OF_VIDEOS = " of videos"
+_OF_FRAMES = " of frames"
+_ENDINGS = {"video mean": _OF_VIDEOS, "frame mean": _OF_FRAMES}
 
 Numbers = NDArray[np.float64]
 
@@ -165,7 +167,8 @@ class _Table:
         self._totals: dict[str, _Totals] = {}
         for leaf in dict.fromkeys(leaf for leaves in self._leaves.values() for leaf in leaves):
             measure, attribute = _split(leaf, known)
-            self._totals[leaf] = _by_video(rows, measure.removesuffix(_OF_VIDEOS), attribute, places)
+            plain = measure.removesuffix(_OF_VIDEOS).removesuffix(_OF_FRAMES)
+            self._totals[leaf] = _by_video(rows, plain, attribute, places, by_frames=measure.endswith(_OF_FRAMES))
             if measure.endswith(_OF_VIDEOS):
                 self._totals[leaf] = _of_videos(self._totals[leaf])
 
@@ -207,19 +210,21 @@ def _leaves(name: str, rules: Mapping[str, Figure], known: set[str], above: tupl
         return [name]
     if name in above or not rule.of:
         raise InputError(f"{name} is said to be made of {'itself' if rule.of else 'nothing'}.")
-    if rule.by == "video mean":
-        return [leaf for part in rule.of for leaf in _leaves(_of_video(part), {}, known)]
+    if rule.by in _ENDINGS:
+        return [leaf for part in rule.of for leaf in _leaves(_ending(part, _ENDINGS[rule.by]), {}, known)]
     return [leaf for part in rule.of for leaf in _leaves(part, rules, known, (*above, name))]
 
 
 def _measures(rows: Sequence[Row]) -> set[str]:
-    return {name for row in rows for measure in row.values for name in (measure, measure + _OF_VIDEOS)}
+    return {
+        name for row in rows for measure in row.values for name in (measure, measure + _OF_VIDEOS, measure + _OF_FRAMES)
+    }
 
 
-def _of_video(leaf: str) -> str:
-    """The measure, of which each video has one value: the mean of its rows."""
+def _ending(leaf: str, ending: str) -> str:
+    """The measure, counted otherwise: a value a video, the mean of its rows; or every row by its frames."""
     measure, at, attribute = leaf.partition("@")
-    return f"{measure}{_OF_VIDEOS}{at}{attribute}"
+    return f"{measure}{ending}{at}{attribute}"
 
 
 def _of_videos(totals: _Totals) -> _Totals:
@@ -236,25 +241,32 @@ def _split(leaf: str, known: set[str]) -> tuple[str, str | None]:
     return measure, attribute
 
 
-def _by_video(rows: Sequence[Row], measure: str, attribute: str | None, places: Mapping[str, int]) -> _Totals:
+def _by_video(
+    rows: Sequence[Row], measure: str, attribute: str | None, places: Mapping[str, int], *, by_frames: bool
+) -> _Totals:
     some = [
-        (places[row.video], row.values[measure])
+        (places[row.video], row.values[measure], _scored(row) if by_frames else 1)
         for row in rows
         if not np.isnan(row.values.get(measure, np.nan)) and (attribute is None or attribute in row.attributes)
     ]
-    where = np.array([place for place, _ in some], np.int64)
-    values = np.array([value for _, value in some], np.float64)
-    count = np.bincount(where, minlength=len(places)).astype(np.float64)
-    total = np.bincount(where, weights=values, minlength=len(places)).astype(np.float64)
-    return _Totals(total, count)
+    where = np.array([place for place, _, _ in some], np.int64)
+    values, weights = (np.array([item[side] for item in some], np.float64) for side in (1, 2))
+    count = np.bincount(where, weights=weights, minlength=len(places))
+    total = np.bincount(where, weights=values * weights, minlength=len(places))
+    return _Totals(total.astype(np.float64), count.astype(np.float64))
+
+
+def _scored(row: Row) -> int:
+    """Frames that have a value in the row's first series."""
+    return sum(value is not None for value in next(iter(row.series.values()), ()))
 
 
 def _figure(name: str, rules: Mapping[str, Figure], totals: Mapping[str, _Totals]) -> Numbers:
     rule = rules.get(name)
     if rule is None:
         return np.asarray(totals[name].total / totals[name].count)
-    if rule.by == "video mean":
-        [leaf] = (_of_video(part) for part in rule.of)
+    if rule.by in _ENDINGS:
+        [leaf] = (_ending(part, _ENDINGS[rule.by]) for part in rule.of)
         return np.asarray(totals[leaf].total / totals[leaf].count)
     if rule.by in ("mean", "product"):
         parts = np.stack([_figure(part, rules, totals) for part in rule.of])

@@ -57,16 +57,17 @@ class Figure:
     """How a figure of the summary is made of the rows, where it is not simply their mean; intervals are drawn by it.
 
     Attributes:
-        by: "mean" or "product" of what is named; "video mean" of one measure, every video by the mean of its rows; "mcc" of the
-            sums of four measures (true positives, false positives, false negatives, true negatives); "f1" of the sums of three
-            (true positives, false positives, false negatives).
+        by: "mean" or "product" of what is named; "video mean" of one measure, every video by the mean of its rows; "frame mean"
+            of one measure, every row by as many frames as have a value in its first series; "mcc" of the sums of four
+            measures (true positives, false positives, false negatives, true negatives); "f1" of the sums of three (true
+            positives, false positives, false negatives).
         of: names of other figures, or of measures of the rows, whose mean is meant (for mcc and f1, the sum);
             ``measure@attribute`` is over the rows of that attribute only.
         small: constant that a reference adds to its denominators, for "mcc" and "f1" (there to those of precision and recall
             too).
     """
 
-    by: Literal["mean", "product", "video mean", "mcc", "f1"]
+    by: Literal["mean", "product", "video mean", "frame mean", "mcc", "f1"]
     of: tuple[str, ...]
     small: float = 0.0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from keepsight.core import InputError, Mask, Prompt
+from keepsight.core import Cancelled, InputError, Mask, Prompt
 from keepsight.evaluation.box.overlaps import Floats
 from keepsight.evaluation.box.regions import Nothing, Polygon, Region, mask_of
 from keepsight.evaluation.box.sequences import BoxSequence, Prediction, Target
@@ -24,7 +24,12 @@ Given = Literal["box", "region"]
 
 
 def follow(
-    tracker: Tracker, sequence: BoxSequence, given: Given, tell: Callable[[int], None] = lambda frames: None
+    tracker: Tracker,
+    sequence: BoxSequence,
+    given: Given,
+    *,
+    tell: Callable[[int], None] = lambda frames: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[Prediction]:
     """Follows all objects of a sequence together.
 
@@ -33,11 +38,13 @@ def follow(
 
     Args:
         tell: told the number of frames done.
+        stopped: asked after every frame.
 
     Returns:
         One prediction a target.
 
     Raises:
+        Cancelled: ``stopped`` said so.
         InputError: frames that cannot be read or are not as many as the truth has lines, an object without a box.
     """
     with open_video(sequence.frames) as video:
@@ -62,7 +69,12 @@ def follow(
                 for shown in result.objects:
                     notes[shown.object_id].take(result.frame, shown, now - began)
                 tell(done)
+                if stopped():
+                    raise Cancelled(f"Stopped in {sequence.name}.")
                 began = time.perf_counter()
+        for result in session.finalize():
+            for shown in result.objects:
+                notes[shown.object_id].take(result.frame, shown, 0.0)
     return [item.prediction() for item in notes]
 
 

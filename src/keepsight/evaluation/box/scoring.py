@@ -19,7 +19,7 @@ from keepsight.evaluation.box.regions import Nothing, Region, is_empty, region_o
 from keepsight.evaluation.box.sequences import BoxSequence, Prediction, Target
 from keepsight.evaluation.box.vots import MEASURES, Follows, Kind, follows, of_sequence, of_set, quality_curve
 from keepsight.evaluation.box.vots import THRESHOLDS as QUALITY_THRESHOLDS
-from keepsight.evaluation.results import Curve, Results, Row
+from keepsight.evaluation.results import Curve, Figure, Results, Row
 
 LOWER_IS_BETTER = ("NRE", "DRE")
 _DIAGNOSIS = ("accuracy", "robustness", "NRE", "DRE", "ADQ")
@@ -77,6 +77,7 @@ def score(
         curves=_curves(layout, heap),
         remarks=tuple(layout.remarks),
         lower_is_better=LOWER_IS_BETTER,
+        figures=_rules(layout),
     )
 
 
@@ -148,6 +149,15 @@ def _summary(layout: Layout, heap: _Heap) -> dict[str, float]:
     # The toolkit's speed: the mean of the frames' speeds, and not frames by time.
     speed = {"frames/s": float((1 / seconds).mean())} if len(seconds) else {}
     return average_overlap(np.concatenate([*heap.overlaps, np.empty(0)])) | rest | speed
+
+
+def _rules(layout: Layout) -> dict[str, Figure]:
+    """How figures are made of the rows, for their intervals."""
+    if layout.family == "vots":
+        return {name: Figure("video mean", (name,)) for name in MEASURES}
+    if layout.family == "average-overlap":
+        return {name: Figure("frame mean", (name,)) for name in _HEADLINES["average-overlap"]}
+    return {}
 
 
 def _curves(layout: Layout, heap: _Heap) -> tuple[Curve, ...]:

@@ -11,6 +11,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -159,12 +160,19 @@ def test_from_two_objects_to_an_export(server, projects, visit, tmp_path):
     assert (lane["corrected"], lane["accepted"]) == ([13], [16])
     page.picture("tracked_again")
 
-    # What was said goes back and comes again; what was tracked since then stays.
-    said = [(second, [16]), (second | {13: first[1][13]}, [16]), (second | {13: first[1][13]}, [])]
-    for masks, accepted in said[1:]:
+    # What was tracked and what was said goes back, the latest first, and comes again.
+    steps = [
+        ("track 2 frames", second, [16]),
+        ("point at object 1 on frame 13", corrected, [16]),
+        ("accept frame 16", first[1], [16]),
+        ("track 13 frames", first[1], []),
+    ]
+    for (name, _, _), (_, masks, accepted) in pairwise(steps):
+        expect(page.button(f"Undo: {name}")).to_be_enabled()
         page.undo()
         assert (page.masks(1), page.lane(1)["accepted"]) == (masks, accepted)
-    for masks, accepted in reversed(said[:-1]):
+    for name, masks, accepted in reversed(steps[:-1]):
+        expect(page.button(f"Do again: {name}")).to_be_enabled()
         page.redo()
         assert (page.masks(1), page.lane(1)["accepted"]) == (masks, accepted)
 
@@ -334,7 +342,12 @@ def test_two_people_on_one_video_see_what_the_other_does(server, visit):
         expect(page.button("Continue")).to_be_visible()
     done = ann.newest_job()["done"]
     assert set(ann.masks(1)) == {10, *range(11, 11 + done)}
-    ben.undo()  # what ann sees too
+    # What one takes back the other sees too: first what was tracked, then the name.
+    ben.undo()
+    assert set(ann.masks(1)) == {10}
+    ann.go_to(11)
+    ann.paints(0)
+    ben.undo()
     for page in (ann, ben):
         expect(page.page.locator("button.object-name")).not_to_contain_text("rabbit")
 

@@ -232,6 +232,8 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(two):
     connection.executescript(
         "DROP TABLE accepted; DROP TABLE preferences; "
         "ALTER TABLE objects DROP COLUMN hidden; ALTER TABLE objects DROP COLUMN locked; "
+        "DROP TABLE replaced; DROP TABLE visits; ALTER TABLE operations DROP COLUMN run_id; "
+        "ALTER TABLE operations DROP COLUMN run_row; ALTER TABLE operations DROP COLUMN bytes; "
         "DELETE FROM operations; PRAGMA user_version = 1;"
     )
     connection.close()
@@ -241,3 +243,7 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(two):
         project.lock_object(1, 1, True)
         assert project.accepted(1) == [(3, 1), (3, 2)]
         assert project.objects(1)[0].locked
+        found = FrameResult(9, 0.4, HEIGHT, WIDTH, (TrackedObject(5, square(5, 5), 0.5, 1.0),))
+        project.write_result(1, project.start_run(1, {}), found, undo_name="track")
+        assert project.undo() == "track 1 frame"
+        assert project.result(1, 9) is None

@@ -99,7 +99,7 @@ class Desk:
         """Everything but masks."""
 
         def look(project: Project) -> DeskView:
-            undo, redo = project.undo_names()
+            undo, redo = project.undo_names(self._jobs.writing)
             video_id = self._case.video_id
             return DeskView(
                 self._line(project),
@@ -288,17 +288,33 @@ class Desk:
         return self._ask(lambda project: self._by_hand.accept(project, frame, objects, by, on=False))
 
     def undo(self, by: str | None = None) -> Future[tuple[str | None, int]]:
-        """Takes the latest change back; gives its name (``None``: there was none) and the revision."""
-        return self._step_of_history(Project.undo, by)
+        """Takes the latest change back; gives its name (``None``: there was none) and the revision.
+
+        What a job tracked is one change; while it goes on, only what people have done since it began is taken back.
+
+        Raises:
+            Conflict: (the future) there is only what a job that is going has tracked.
+        """
+        return self._step_of_history(by, forward=False)
 
     def redo(self, by: str | None = None) -> Future[tuple[str | None, int]]:
         """Does what was undone last again."""
-        return self._step_of_history(Project.redo, by)
+        return self._step_of_history(by, forward=True)
 
-    def _step_of_history(self, step: Callable[[Project], str | None], by: str | None) -> Future[tuple[str | None, int]]:
+    def _step_of_history(self, by: str | None, *, forward: bool) -> Future[tuple[str | None, int]]:
         def change(project: Project) -> tuple[str | None, int]:
-            name = step(project)
-            return name, self.revision if name is None else self._case.note(*EVERYTHING, by=by)
+            writing = self._jobs.writing
+            if forward or writing is None or project.undo_names(writing)[0] is None:
+                self._jobs.make_way(project, forward=forward)
+                writing = None
+            run_id = project.next_run(forward=forward)
+            name = project.redo() if forward else project.undo(writing)
+            if name is None:
+                return None, self.revision
+            revision = self._case.note(*EVERYTHING, by=by)
+            if run_id is not None and run_id != writing:
+                self._jobs.read_again(project, run_id)
+            return name, revision
 
         return self._ask(change)
 

@@ -16,7 +16,7 @@ from keepsight.annotation.values import DeskSettings, FrameDone, Job, TrackReque
 from keepsight.annotation.words import WordsRun
 from keepsight.annotation.worker import Urgency
 from keepsight.core.errors import KeepsightError
-from keepsight.store import Project, StoredRun
+from keepsight.store import UNDONE, Project, StoredRun
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +104,8 @@ class JobBook:
             if not paused:
                 self._check_free()
             run = self._stored(project, job_id)
+            if not self._job_of(run).resumable and run.note == UNDONE:
+                raise Conflict(f"What job {job_id} tracked was undone; redo that, or start another job.")
             if run.state in ("finished", "running") and not paused:
                 raise Conflict(f"Job {job_id} is {run.state}; start another one.")
             project.resume_run(job_id)
@@ -119,6 +121,38 @@ class JobBook:
     def cancel(self, project: Project, job_id: int) -> Job:
         """Ends a job after the frame in hand; what was tracked stays."""
         return self._ask("cancel", project, job_id)
+
+    # ---- undo ----
+
+    @property
+    def writing(self) -> int | None:
+        """The job that may store another frame at any moment."""
+        job = self.current
+        return None if job is None or job.state == "paused" else job.id
+
+    def make_way(self, project: Project, *, forward: bool) -> None:
+        """Before a step of undo or redo that concerns a run's frames: ends the run if it is paused.
+
+        Raises:
+            Conflict: it is going.
+        """
+        with self._lock:
+            run_id, progress = project.next_run(forward=forward), self._progress
+            if run_id is None or progress is None or run_id != progress.run_id or not progress.job().going:
+                return
+            if progress.state != "paused":
+                raise Conflict("Tracking is going: pause or cancel it first; undo then takes back what it has tracked.")
+            self._end(project, "cancelled")
+
+    def read_again(self, project: Project, run_id: int) -> None:
+        """How far a run is was changed in the project, by undo or redo."""
+        with self._lock:
+            if self._progress is not None and self._progress.run_id == run_id:
+                self._progress = None
+            job = self.get(project, run_id)
+            if self.current is None:
+                self._published = job
+            self._case.bulletin.job(job)
 
     def _ask(self, what: str, project: Project, job_id: int) -> Job:
         with self._lock:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from keepsight.annotation.plan import Plan, Way
 from keepsight.annotation.values import Facts, FrameDone, Job, JobState
 from keepsight.core import FrameResult, Source, TrackedObject
-from keepsight.store import Project
+from keepsight.store import UNDONE, Project
 
 GIVEN = (Source.PROMPT, Source.EDITED)
 """Masks that a person's word made; no job writes over them."""
@@ -62,6 +62,17 @@ class Progress:
         here = [self.plan.ways[self.way].length(self.frame)] if self.way < len(self.plan.ways) else []
         return self.done + sum(here) + sum(way.length() for way in self.plan.ways[self.way + 1 :])
 
+    @property
+    def is_undone(self) -> bool:
+        """Whether all that it did was taken back."""
+        return self.message == UNDONE and not self.done
+
+    @property
+    def undo_name(self) -> str:
+        """What undo calls its frames."""
+        text = self.plan.request.text
+        return f"look for '{text}' on" if text else "track"
+
     def facts(self) -> Facts:
         """Plain values for the project."""
         return {
@@ -87,7 +98,7 @@ class Progress:
             self.message,
             (*self.plan.objects, *self.found),
             self.plan.request.text,
-            resumable=self.state in ("cancelled", "interrupted", "failed"),
+            resumable=self.state in ("cancelled", "interrupted", "failed") and not self.is_undone,
         )
 
 
@@ -154,5 +165,11 @@ class JobRun(ABC):
         kept = {one for one, item in stored.items() if item.source in GIVEN or (keep_all and item.present)}
         stay = removed | locked | final | kept
         items = tuple(item for item in result.objects if item.object_id not in stay)
-        project.write_result(self.video_id, self.progress.run_id, replace(result, objects=items), labels=labels)
+        project.write_result(
+            self.video_id,
+            self.progress.run_id,
+            replace(result, objects=items),
+            labels=labels,
+            undo_name=self.progress.undo_name,
+        )
         return items

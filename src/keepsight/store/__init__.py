@@ -14,9 +14,10 @@ from keepsight.store.edits import (
 )
 from keepsight.store.lookups import Lane
 from keepsight.store.project import Project
-from keepsight.store.records import StoredObject, StoredPrompt, StoredRun, StoredVideo, TrackPoint
+from keepsight.store.records import UNDONE, StoredObject, StoredPrompt, StoredRun, StoredVideo, TrackPoint
 
 __all__ = [
+    "UNDONE",
     "ChangeId",
     "DeleteLabel",
     "DeleteRange",

@@ -9,6 +9,8 @@ from typing import Any
 
 from keepsight.core import FrameResult, Mask, Source, StoreError, TrackedObject
 from keepsight.store.database import Database
+from keepsight.store.history import History
+from keepsight.store.objects import Objects
 from keepsight.store.records import StoredVideo, TrackPoint
 
 _PAGE_FRAMES = 32  # frames read at a time: what `results` holds in memory
@@ -61,8 +63,9 @@ def mask_row(video: StoredVideo, frame: int, item: TrackedObject, run_id: int | 
 class Frames:
     """Reads and writes results; every method takes the video's record because masks need its size."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, history: History, objects: Objects) -> None:
         self._db = database
+        self._history, self._objects = history, objects
 
     def write(
         self,
@@ -72,6 +75,7 @@ class Frames:
         *,
         labels: Mapping[int, str] | None = None,
         keep_edited: bool,
+        undo_name: str | None,
     ) -> None:
         """One frame, one transaction; objects that are not in ``result``, or are final there, keep the rows they have."""
         names = labels or {}
@@ -81,21 +85,48 @@ class Frames:
             for item in result.objects
         ]
         with self._db.transaction(f"frame {result.frame} was written"):
-            connection = self._db.connection
-            connection.execute(
-                "INSERT INTO frames (video_id, frame, run_id, time_s) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (video_id, frame, run_id) DO UPDATE SET time_s = excluded.time_s",
-                (video.id, result.frame, run_id, float(result.time_s)),
-            )
-            # An object that a tracker reports exists, whether or not somebody announced it (a detector's finds are not).
-            connection.executemany(
-                "INSERT INTO objects (video_id, object_id, position, label) VALUES (:video_id, :object_id, "
-                "(SELECT COALESCE(MAX(position), 0) + 1 FROM objects WHERE video_id = :video_id), :label) "
-                "ON CONFLICT (video_id, object_id) DO UPDATE SET label = COALESCE(label, excluded.label)",
-                rows,
-            )
             final = self._final(video.id, result.frame)
-            connection.executemany(_UPSERT, [row for row in rows if row["object_id"] not in final])
+            free = [row for row in rows if row["object_id"] not in final]
+            if undo_name is None:
+                self._write(video, run_id, result, rows, free)
+                return
+            frame = {"video_id": video.id, "frame": result.frame, "time_s": float(result.time_s)}
+            with self._history.run(undo_name, run_id, free, frame):
+                for row in rows:
+                    self._announce(row)
+                self._write(video, run_id, result, rows, free)
+
+    def _write(
+        self,
+        video: StoredVideo,
+        run_id: int,
+        result: FrameResult,
+        rows: list[dict[str, Any]],
+        free: list[dict[str, Any]],
+    ) -> None:
+        connection = self._db.connection
+        connection.execute(
+            "INSERT INTO frames (video_id, frame, run_id, time_s) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (video_id, frame, run_id) DO UPDATE SET time_s = excluded.time_s",
+            (video.id, result.frame, run_id, float(result.time_s)),
+        )
+        # An object that a tracker reports exists, whether or not somebody announced it (a detector's finds are not).
+        connection.executemany(
+            "INSERT INTO objects (video_id, object_id, position, label) VALUES (:video_id, :object_id, "
+            "(SELECT COALESCE(MAX(position), 0) + 1 FROM objects WHERE video_id = :video_id), :label) "
+            "ON CONFLICT (video_id, object_id) DO UPDATE SET label = COALESCE(label, excluded.label)",
+            rows,
+        )
+        connection.executemany(_UPSERT, free)
+
+    def _announce(self, row: Mapping[str, Any]) -> None:
+        """Adds the object of a row, where it is new, or gives it the name that it lacks, as undo takes it back."""
+        video_id, object_id, label = row["video_id"], row["object_id"], row["label"]
+        known = self._objects.row(video_id, object_id)
+        if known is None:
+            self._objects.add(video_id, object_id, label)
+        elif known["label"] is None and label is not None:
+            self._objects.change(video_id, object_id, label=label)
 
     def _final(self, video_id: int, frame: int) -> set[int]:
         """Objects whose masks on a frame no run may write: accepted there, or locked."""

@@ -39,7 +39,7 @@ class Project:
         self._objects = Objects(database, self._history)
         self._prompts = Prompts(database, self._history, self._objects)
         self._edits = TrackEdits(database, self._history, self._objects)
-        self._frames = Frames(database)
+        self._frames = Frames(database, self._history, self._objects)
         self._runs = Runs(database)
         self._lookups = Lookups(database)
 
@@ -272,17 +272,22 @@ class Project:
         *,
         labels: Mapping[int, str] | None = None,
         keep_edited: bool = True,
+        undo_name: str | None = None,
     ) -> None:
         """Stores one frame in one transaction; a second write of the frame replaces the first.
 
         A frame without objects is stored too: "nothing there" is an answer. Objects that are not in ``result`` keep their
-        masks; an object that was never added is added. Not part of the undo log.
+        masks; an object that was never added is added.
 
         Args:
             labels: names by object id, for objects that have none yet (a detector's finds are called what they are).
             keep_edited: masks that a person drew (:meth:`set_mask`) are left alone.
+            undo_name: what undo calls the run ("track", to which it adds the number of frames): all that the run writes under
+                it is one step of undo, and a further one after each edit in between. ``None``: not part of the undo log.
         """
-        self._frames.write(self.video(video_id), run_id, result, labels=labels, keep_edited=keep_edited)
+        self._frames.write(
+            self.video(video_id), run_id, result, labels=labels, keep_edited=keep_edited, undo_name=undo_name
+        )
 
     def forget_results(self, video_id: int, run_id: int, frames: Collection[int]) -> None:
         """Takes back what a run wrote on some frames, with objects that are nowhere else then; not part of the undo log.
@@ -402,14 +407,24 @@ class Project:
         """
         return self._edits.apply(self.video(video_id), edit)
 
-    def undo(self) -> str | None:
-        """Takes the latest edit back; its name, or ``None`` when there is none. Masks that a run wrote since stay."""
-        return self._history.undo()
+    def undo(self, going: int | None = None) -> str | None:
+        """Takes the latest step back; its name, or ``None`` when there is none.
+
+        What something else wrote since stays. A run is a step too (see :meth:`write_result`): what it wrote over comes back.
+
+        Args:
+            going: a run that still writes: only what people have done since it began is taken back.
+        """
+        return self._history.undo(going)
 
     def redo(self) -> str | None:
-        """Does the latest undone edit again; its name, or ``None``. A new edit ends what can be redone."""
+        """Does what was undone last again; its name, or ``None``. A new edit, or run, ends what can be redone."""
         return self._history.redo()
 
-    def undo_names(self) -> tuple[str | None, str | None]:
+    def undo_names(self, going: int | None = None) -> tuple[str | None, str | None]:
         """What :meth:`undo` and :meth:`redo` would do next, for the labels of their buttons."""
-        return self._history.names()
+        return self._history.names(going)
+
+    def next_run(self, *, forward: bool) -> int | None:
+        """The run whose work :meth:`undo` (``forward``: :meth:`redo`) comes to next; ``None``: a person's, or nothing."""
+        return self._history.next_run(forward=forward)

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from keepsight.core import Box, Prompt, Source
 
+UNDONE = "undone"
+"""Note of a run that was taken back, as far as it was."""
+
 
 @dataclass(frozen=True)
 class StoredVideo:

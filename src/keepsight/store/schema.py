@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 APPLICATION_ID = 0x4B454550  # "KEEP", in the header of every project file, so that `file` and we know our own
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Masks live in a rowid table: frames arrive in order, so inserts append, and a 1 kB blob in a WITHOUT ROWID table would
 # spill to overflow pages. `masks_by_object` covers everything that a timeline or a plot needs, so those never touch a blob.
 # `frames` says that a run has been at a frame, which "no mask row" cannot: done-and-absent is an answer.
+# `replaced` and `visits` are what undo needs to take a run back: the masks that it wrote over (NULL: there was none) and the
+# frames that it was first to do; `expects` is the run whose mask must be there for the two to be exchanged.
 # Objects are never deleted, only marked removed: ids are not reused, and undoing a removal must bring the masks back.
 TABLES = """
 CREATE TABLE videos (
@@ -105,7 +107,10 @@ CREATE INDEX checkpoints_by_run ON checkpoints (run_id, id);
 CREATE TABLE operations (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
     name   TEXT    NOT NULL,
-    undone INTEGER NOT NULL DEFAULT 0
+    undone INTEGER NOT NULL DEFAULT 0,
+    run_id INTEGER,
+    run_row TEXT,
+    bytes  INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE changes (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -115,6 +120,24 @@ CREATE TABLE changes (
     after        TEXT
 );
 CREATE INDEX changes_by_operation ON changes (operation_id, id);
+CREATE TABLE replaced (
+    id           INTEGER PRIMARY KEY,
+    operation_id INTEGER NOT NULL REFERENCES operations (id) ON DELETE CASCADE,
+    expects      INTEGER NOT NULL,
+    video_id     INTEGER NOT NULL,
+    frame        INTEGER NOT NULL,
+    object_id    INTEGER NOT NULL,
+    counts BLOB, area INTEGER, x1 REAL, y1 REAL, x2 REAL, y2 REAL,
+    score REAL, presence REAL, source TEXT, run_id INTEGER,
+    UNIQUE (operation_id, video_id, frame, object_id)
+);
+CREATE TABLE visits (
+    operation_id INTEGER NOT NULL REFERENCES operations (id) ON DELETE CASCADE,
+    video_id     INTEGER NOT NULL,
+    frame        INTEGER NOT NULL,
+    time_s       REAL    NOT NULL,
+    PRIMARY KEY (operation_id, video_id, frame)
+) WITHOUT ROWID;
 """
 
 # MIGRATIONS[n] is the SQL that turns a file of version n into version n + 1; it runs in one transaction on opening.
@@ -135,6 +158,29 @@ CREATE TABLE preferences (
     name     TEXT    NOT NULL,
     value    TEXT    NOT NULL,
     PRIMARY KEY (video_id, name)
+) WITHOUT ROWID
+""",
+    2: """
+ALTER TABLE operations ADD COLUMN run_id INTEGER;
+ALTER TABLE operations ADD COLUMN run_row TEXT;
+ALTER TABLE operations ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE replaced (
+    id           INTEGER PRIMARY KEY,
+    operation_id INTEGER NOT NULL REFERENCES operations (id) ON DELETE CASCADE,
+    expects      INTEGER NOT NULL,
+    video_id     INTEGER NOT NULL,
+    frame        INTEGER NOT NULL,
+    object_id    INTEGER NOT NULL,
+    counts BLOB, area INTEGER, x1 REAL, y1 REAL, x2 REAL, y2 REAL,
+    score REAL, presence REAL, source TEXT, run_id INTEGER,
+    UNIQUE (operation_id, video_id, frame, object_id)
+);
+CREATE TABLE visits (
+    operation_id INTEGER NOT NULL REFERENCES operations (id) ON DELETE CASCADE,
+    video_id     INTEGER NOT NULL,
+    frame        INTEGER NOT NULL,
+    time_s       REAL    NOT NULL,
+    PRIMARY KEY (operation_id, video_id, frame)
 ) WITHOUT ROWID
 """,
 }

@@ -4,7 +4,7 @@ import { api } from "../api/client";
 import type { JobRequest } from "../api/types";
 import { jobFor } from "../pure/request";
 import { change } from "./change";
-import { setJob } from "./session";
+import { jobsHeard, refresh, setJob } from "./session";
 import * as s from "./store";
 
 export async function track(request: JobRequest): Promise<void> {
@@ -14,8 +14,10 @@ export async function track(request: JobRequest): Promise<void> {
   s.hush();
   s.playing.value = false;
   s.follow.value = true;
+  const heard = jobsHeard();
   const job = await change((v) => api.startJob(v, request));
-  if (job) setJob(job);
+  if (job) setJob(job, heard);
+  await refresh().catch(() => {}); // what can be undone now
 }
 
 /** Auto Run: from the frame in view, in the chosen direction and range. */
@@ -30,8 +32,10 @@ export async function steer(how: "pause" | "resume" | "cancel"): Promise<void> {
   const job = s.job.peek() ?? (how === "resume" ? s.lastJob.peek() : null);
   if (!job) return s.say("No run is going on.", "error");
   if (how === "resume") s.follow.value = true;
+  const heard = jobsHeard();
   const answer = await change((v) => api.steerJob(v, job.id, how));
-  if (answer) setJob(answer);
+  if (answer) setJob(answer, heard);
+  await refresh().catch(() => {});
 }
 
 export async function togglePause(): Promise<void> {

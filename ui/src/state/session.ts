@@ -47,7 +47,7 @@ export async function openVideo(id: string, at?: number): Promise<void> {
   const live = new Live(id, video.revision, {
     changed,
     frame: streamed,
-    job: jobSeen,
+    job: jobTold,
     people: (n) => (s.people.value = n),
     back: cameBack,
   });
@@ -242,6 +242,10 @@ function jobSeen(job: Job | null, atStart = false): void {
     s.say("The last run was interrupted. What it tracked is saved; Continue (P) goes on.");
   if (!live) s.follow.value = false;
   if (atStart || !before || live || !job) return;
+  ended(job);
+}
+
+function ended(job: Job): void {
   if (job.state === "failed" || job.state === "interrupted")
     s.say(job.message || "The run ended early. What it tracked is saved.", "error");
   else if (job.state === "cancelled") s.say(`Cancelled. ${job.done} ${job.done === 1 ? "frame" : "frames"} saved.`);
@@ -249,8 +253,29 @@ function jobSeen(job: Job | null, atStart = false): void {
   refresh().catch(quietly);
 }
 
-export function setJob(job: Job): void {
+let heard = 0;
+const latest: { job: Job | null; before: boolean } = { job: null, before: false };
+
+/** A number that grows with everything that is told about runs; see `setJob`. */
+export const jobsHeard = (): number => heard;
+
+function jobTold(job: Job): void {
+  heard++;
+  latest.before = s.job.peek() !== null;
+  latest.job = job;
   jobSeen(job);
+}
+
+/**
+ * Takes the answer to a request about a run.
+ *
+ * A run may get on, and even end, before that answer is here: what was told meanwhile is newer.
+ *
+ * @param since `jobsHeard()` before the request.
+ */
+export function setJob(job: Job, since: number): void {
+  if (heard === since || latest.job?.id !== job.id) return jobSeen(job);
+  if (s.job.peek() === null && !latest.before) ended(latest.job);
 }
 
 async function cameBack(): Promise<void> {

@@ -52,7 +52,8 @@ def test_words_on_a_frame_become_objects_that_can_be_tracked(desk):
     assert desk.view().result().undo == "find 'red, blue, dodo' on frame 8"
     assert track(desk, 8, "forward").objects == (1, 2)
     assert list(stored(desk, 2)) == list(range(8, FRAMES))
-    desk.undo().result()
+    for name in ("track 15 frames", "find 'red, blue, dodo' on frame 8"):
+        assert desk.undo().result()[0] == name
     assert desk.view().result().objects == ()
     with pytest.raises(InputError):
         desk.find(8, " , ").result()
@@ -75,6 +76,11 @@ def test_a_job_finds_what_words_name_and_leaves_what_is_there(sure):
     for frame in (0, 14, FRAMES - 1):
         blue = Mask.from_array(truth.read(frame).rgb[..., 2].astype(int) > 180)
         assert stored(sure, 3)[frame].mask.iou(blue) > 0.8
+    found = counts(sure, 3)
+    assert sure.undo().result()[0] == f"look for 'red, blue' on {FRAMES} frames"
+    assert (labels(sure), list(stored(sure, 1))) == ({1: "red", 2: "drawn"}, [8])
+    sure.redo().result()
+    assert (labels(sure)[3], counts(sure, 3)) == ("blue", found)
 
 
 def test_a_job_that_finds_goes_on_after_a_rest_and_after_changes(sure):

@@ -184,7 +184,7 @@ def test_objects_of_the_first_frame_or_all_of_them(tmp_path: Path) -> None:
     assert items(**own, skip=Skip.FIRST) == {"1": (1.0, 4), "2": (1.0, 2)}
     assert items(**own) == {"1": (1.0, 3), "2": (1.0, 1)}
     said = scored(tmp_path / "t", tmp_path / "p", objects=Objects.FIRST).remarks
-    assert said == ("v: objects 2 come after the first annotated frame and are left out.",)
+    assert said == ("Left out, as they come after the first annotated frame: 1 objects (v/2).",)
 
 
 def test_the_mean_is_over_objects_or_over_videos(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keepsight.core import Mask
-from keepsight.tracking.masks import HOLE_REFERENCE_SIZE, fill_holes, mask_to_model, masks_at_size
+from keepsight.core import Mask, Region
+from keepsight.tracking.masks import HOLE_REFERENCE_SIZE, fill_holes, mask_to_model, masks_at_size, without_overlap
 
 SIDES = st.integers(1, 90)
 
@@ -133,3 +133,33 @@ def test_thick_objects_are_cut_at_one_half():
     plain = F.interpolate(pixels, size=(64, 64), mode="bilinear", antialias=True) >= 0.5
     assert torch.equal(mask_to_model(Mask.from_array(array), 64), plain.float())
     assert torch.equal(mask_to_model(Mask.from_array(array), 128), pixels)
+
+
+@settings(deadline=None, max_examples=100)
+@given(items=st.lists(logits(), min_size=1, max_size=4), height=SIDES, width=SIDES)
+def test_a_contested_pixel_goes_to_the_highest_logit(items, height, width):
+    masks = masks_at_size(items, height, width)
+    resolved = without_overlap(masks, items, [None] * len(items))
+    values = torch.cat(
+        [F.interpolate(item[None, None], (height, width), mode="bilinear", align_corners=False)[0] for item in items]
+    ).numpy()
+    before, after = (np.stack([mask.to_array() for mask in some]) for some in (masks, resolved))
+    assert (before.any(0) == after.any(0)).all()
+    assert after.sum(0).max() <= 1
+    assert (after <= before).all()
+    # Where values are equal to rounding any of them may have it.
+    lost = before & ~after
+    kept = np.where(after, values, -np.inf).max(0)
+    assert (values[lost] <= np.broadcast_to(kept, values.shape)[lost] + 1e-4).all()
+
+
+def test_regions_are_placed_before_they_are_compared():
+    left, right = torch.full((4, 4), 2.0), torch.full((4, 4), 1.0)
+    right[:, 2:] = 9.0
+    regions = [Region(0, 0, 12, 8), Region(4, 0, 20, 8)]
+    masks = masks_at_size([left, right], 8, 20, regions)
+    one, two = (mask.to_array()[4] for mask in without_overlap(masks, [left, right], regions))
+    assert one.sum() + two.sum() == 20
+    assert one[:9].all()
+    assert two[12:].all()
+    assert without_overlap(masks[:1], [left], regions[:1]) == masks[:1]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from keepsight.core import Box, Mask, Region
+from keepsight.core.mask import mask_ious
 
 HOLE_REFERENCE_SIZE = 256
 """Mask side at which hole sizes are stated; smaller masks fill proportionally smaller holes."""
@@ -71,6 +72,50 @@ def _mask_at_size(logits: Tensor, frame_height: int, frame_width: int, region: R
     window = (_bilinear_window(logits, height, width, (y1, y2, x1, x2)) > 0).cpu().numpy()
     full[region.y1 + y1 : region.y1 + y2, region.x1 + x1 : region.x1 + x2] = window
     return Mask.from_array(full)
+
+
+def without_overlap(masks: Sequence[Mask], logits: Sequence[Tensor], regions: Sequence[Region | None]) -> list[Mask]:
+    """Gives every pixel that several masks claim to the one with the highest logit there; of equal ones the first keeps it.
+
+    Args:
+        masks: what :func:`masks_at_size` made of the logits.
+        logits: ``(h, w)`` each, over its region.
+    """
+    claimed = [index for index, mask in enumerate(masks) if mask.area]
+    overlaps = mask_ious([masks[index] for index in claimed], [masks[index] for index in claimed]) > 0
+    contested = [index for index, row in zip(claimed, overlaps, strict=True) if np.count_nonzero(row) > 1]
+    if not contested:
+        return list(masks)
+    height, width = masks[0].height, masks[0].width
+    arrays = {index: masks[index].to_array() for index in contested}
+    shared = np.zeros((height, width), np.uint16)
+    for array in arrays.values():
+        shared += array
+    rows, columns = np.nonzero(shared > 1)
+    y1, y2, x1, x2 = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    best, owner = np.full((y2 - y1, x2 - x1), -np.inf, np.float32), np.full((y2 - y1, x2 - x1), -1)
+    for index, array in arrays.items():
+        values = _logits_in(logits[index].float(), regions[index] or Region.whole(height, width), (y1, y2, x1, x2))
+        higher = array[y1:y2, x1:x2] & (values > best)
+        best[higher], owner[higher] = values[higher], index
+    resolved = list(masks)
+    for index, array in arrays.items():
+        array[y1:y2, x1:x2] &= owner == index
+        resolved[index] = Mask.from_array(array)
+    return resolved
+
+
+def _logits_in(logits: Tensor, region: Region, window: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    """Logits over a region, upsampled in a window of the frame; the lowest value outside the region."""
+    y1, y2, x1, x2 = window
+    values = np.full((y2 - y1, x2 - x1), -np.inf, np.float32)
+    top, bottom = max(y1, region.y1), min(y2, region.y2)
+    left, right = max(x1, region.x1), min(x2, region.x2)
+    if top < bottom and left < right:
+        inside = (top - region.y1, bottom - region.y1, left - region.x1, right - region.x1)
+        part = _bilinear_window(logits, region.height, region.width, inside)
+        values[top - y1 : bottom - y1, left - x1 : right - x1] = part.cpu().numpy()
+    return values
 
 
 OUTSIDE_LOGIT = -10.0

@@ -90,6 +90,8 @@ class EngineOptions:
         look_ahead: frames decoded ahead of the step, in a thread.
         zoom: look at small objects closely: how (see :class:`~keepsight.tracking.zoom.Zoom`), or yes or no; ``None``: where
             the model gains by it, which is the built-in one.
+        exclusive: masks of a frame do not overlap in what is shown: a pixel that several objects claim goes to the one with the
+            highest logit, as where SAM 2 is evaluated on pictures of ids. What is remembered stays as it is.
         keep_all_memory: never evict. For short clips that are corrected again and again at any place.
     """
 
@@ -98,6 +100,7 @@ class EngineOptions:
     feature_cache_bytes: int = 256 * 2**20
     units_per_decode: int = 16
     look_ahead: int = 4
+    exclusive: bool = False
     keep_all_memory: bool = False
     zoom: Zoom | bool | None = None
 

@@ -12,7 +12,7 @@ from keepsight.core.errors import InputError
 from keepsight.memory import FrameRecord, MemoryLimits, Policy, PolicyFactory, Role, Step
 from keepsight.models.backbone import Backbone
 from keepsight.tracking.engine import Engine
-from keepsight.tracking.masks import fill_holes, masks_at_size
+from keepsight.tracking.masks import fill_holes, masks_at_size, without_overlap
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, Track
@@ -108,8 +108,11 @@ class TrackSet:
             # A prompted frame was filled before its memory was written, as Meta does.
             largest = 0 if record.role is Role.PROMPT else self.options.compatibility.fill_hole_px
             logits.append(fill_holes(record.logits, largest))
+        regions = [record.region for _, record in shown]
         with self.engine.backbone.leading():
-            masks = masks_at_size(logits, height, width, [record.region for _, record in shown])
+            masks = masks_at_size(logits, height, width, regions)
+            if self.options.exclusive:
+                masks = without_overlap(masks, logits, regions)
         return [
             TrackedObject(
                 object_id=track.object_id,

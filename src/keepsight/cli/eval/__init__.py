@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from keepsight.cli.eval import box, concepts, diff, score
+from keepsight.cli.eval import box, concepts, diff, score, vos
 
 app = typer.Typer(help="Measure results against a truth, and compare runs.", no_args_is_help=True)
 
@@ -14,6 +14,7 @@ def _eval() -> None:
     """Measure results against a truth, and compare runs."""
 
 
+app.command("vos")(vos.vos)
 app.command("box")(box.box)
 app.command("concepts")(concepts.concepts)
 app.command("score")(score.score)

@@ -18,6 +18,14 @@ class DatasetKind(StrEnum):
     FOLDER = "folder"
 
 
+class FirstPrompt(StrEnum):
+    """How an object is pointed at: its mask, the mask's box, or a click on the pixel that lies deepest in it."""
+
+    MASK = "mask"
+    BOX = "box"
+    CLICK = "click"
+
+
 class Skip(StrEnum):
     """Annotated frames that are not scored."""
 

@@ -20,6 +20,7 @@ from keepsight.evaluation.vos.statistics import ERRORS, headline, object_values,
 _BOTH_EMPTY = Agreement(1.0, 1.0, 0, 0)
 _SMALL_PX, _MEDIUM_PX = 32**2, 96**2
 _SHOWN = 3
+_NO_FRAME = "as they are on no frame that counts"
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ def score(
         progress=progress,
     )
     rows: list[Row] = []
+    left_out: dict[str, list[str]] = {}
     for item in judged:
-        rows += rows_of(item, tables[item.clip.name], protocol, remarks)
+        rows += rows_of(item, tables[item.clip.name], protocol, left_out)
+    remarks += [f"Left out, {why}: {len(names)} objects ({_few(names)})." for why, names in left_out.items()]
     if not rows:
         raise InputError("Nothing could be scored: no object has a frame that counts. --skip none counts all of them.")
     summary, figures = summarise(rows, protocol)
@@ -190,14 +193,14 @@ def _pairing(item: Judged) -> Pairing:
 
 
 # -- what was measured ---------------------------------------------------------------------------------------------------
-def rows_of(item: Judged, table: Table, protocol: Protocol, remarks: list[str]) -> list[Row]:
-    """A row for every object that counts; what is left out is added to the remarks."""
+def rows_of(item: Judged, table: Table, protocol: Protocol, left_out: dict[str, list[str]]) -> list[Row]:
+    """A row for every object that counts; names of the others are added to ``left_out``, by the reason."""
     rows = []
-    for object_id, numbers in _counted(item, table, protocol, remarks).items():
+    for object_id, numbers in _counted(item, table, protocol, left_out).items():
         if protocol.missing is Missing.SKIP:
             numbers = [number for number in numbers if not _lacks(item, number, object_id)]
         if not numbers:
-            remarks.append(f"{item.clip.name}/{object_id} has no frame that counts and is left out.")
+            left_out.setdefault(_NO_FRAME, []).append(f"{item.clip.name}/{object_id}")
             continue
         measured = [table[number].get(object_id, _BOTH_EMPTY) for number in numbers]
         rows.append(_row(item, object_id, numbers, measured, protocol))
@@ -209,7 +212,7 @@ def _lacks(item: Judged, number: int, object_id: int) -> bool:
     return objects is None or object_id in objects
 
 
-def _counted(item: Judged, table: Table, protocol: Protocol, remarks: list[str]) -> dict[int, list[int]]:
+def _counted(item: Judged, table: Table, protocol: Protocol, left_out: dict[str, list[str]]) -> dict[int, list[int]]:
     """Objects and the frames on which they are scored."""
     shared = item.frames.get(None)
     if shared is None:
@@ -219,12 +222,10 @@ def _counted(item: Judged, table: Table, protocol: Protocol, remarks: list[str])
         if protocol.frames is Frames.OBJECT:
             frames = {number: _from_appearance(number, own, table, protocol.skip) for number, own in frames.items()}
     if protocol.objects is Objects.FIRST:
-        return _of_first_frame(item, frames, shared, remarks)
+        return _of_first_frame(item, frames, shared, left_out)
     hidden = [number for number, own in frames.items() if not any(_has_truth(table, n, number) for n in own)]
     if hidden:
-        remarks.append(
-            f"{item.clip.name}: objects {_few([str(n) for n in hidden])} are on no frame that counts; left out."
-        )
+        left_out.setdefault(_NO_FRAME, []).extend(f"{item.clip.name}/{number}" for number in hidden)
     frames = {number: own for number, own in frames.items() if number not in hidden}
     if protocol.objects is Objects.ALL:
         return frames
@@ -248,14 +249,12 @@ def _from_appearance(object_id: int, numbers: Sequence[int], table: Table, skip:
 
 
 def _of_first_frame(
-    item: Judged, frames: Mapping[int, list[int]], shared: Sequence[int] | None, remarks: list[str]
+    item: Judged, frames: Mapping[int, list[int]], shared: Sequence[int] | None, left_out: dict[str, list[str]]
 ) -> dict[int, list[int]]:
     listed = sorted(item.truth.read(item.truth.numbers[0]).ids)
-    later = [str(number) for number in frames if number not in listed]
+    later = [f"{item.clip.name}/{number}" for number in frames if number not in listed]
     if later:
-        remarks.append(
-            f"{item.clip.name}: objects {_few(later)} come after the first annotated frame and are left out."
-        )
+        left_out.setdefault("as they come after the first annotated frame", []).extend(later)
     return {number: list(frames.get(number, shared or ())) for number in listed}
 
 

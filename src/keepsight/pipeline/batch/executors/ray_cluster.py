@@ -59,7 +59,7 @@ class RayExecutor:
     """
 
     def __init__(self, config: BatchConfig, out: Path) -> None:
-        self._ray = _import_ray()
+        self._ray = import_ray()
         self._config = config
         self._sign = out.absolute() / f".seen-{uuid.uuid4().hex[:12]}"
         self._actors: list[_Actor] = []
@@ -75,17 +75,7 @@ class RayExecutor:
 
     def __enter__(self) -> Self:
         ray = self._ray
-        if not ray.is_initialized():
-            address = self._config.ray_address or ("auto" if os.environ.get("RAY_ADDRESS") else "local")
-            begin: dict[str, Any] = {}
-            if address == "local":
-                begin = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
-            try:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **begin)
-            except Exception as error:
-                first = " ".join(str(error).split())
-                raise InputError(f"Ray at address '{address}' cannot be used: {first}") from error
-            self._ours = True
+        self._ours = connect(ray, self._config.ray_address)
         try:
             for left in self._sign.parent.glob(".seen-*"):
                 left.unlink()
@@ -265,7 +255,12 @@ def _beaten(actor: _Actor, progress: Any) -> list[Ended]:
     return []
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
+    """The package.
+
+    Raises:
+        InputError: it is not installed.
+    """
     # Ray reports how it is used to its makers unless it is told not to; that is the user's to decide, not ours.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -275,3 +270,26 @@ def _import_ray() -> Any:
     except ImportError:
         raise InputError("Ray is not installed here: pip install 'keepsight[ray]'") from None
     return ray
+
+
+def connect(ray: Any, address: str | None) -> bool:
+    """Joins a cluster, or begins one on this machine; returns whether this call did, so that its caller ends it.
+
+    Args:
+        address: of the cluster; ``None``: the one that the environment names, else this machine.
+
+    Raises:
+        InputError: it cannot be reached.
+    """
+    if ray.is_initialized():
+        return False
+    address = address or ("auto" if os.environ.get("RAY_ADDRESS") else "local")
+    begin: dict[str, Any] = {}
+    if address == "local":
+        begin = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **begin)
+    except Exception as error:
+        first = " ".join(str(error).split())
+        raise InputError(f"Ray at address '{address}' cannot be used: {first}") from error
+    return True

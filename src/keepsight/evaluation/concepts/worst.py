@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
@@ -41,15 +42,24 @@ def worst_pictures(
         tell: told the number of rows done.
     """
     pairs = {(pair.video.name, pair.name): pair for pair in of.pairs}
-    worst = sorted(results.rows, key=lambda row: (row.values["F1"], _worst_frame(row)))
     pictures: list[Picture] = []
-    for done, row in enumerate(worst[:_ROWS], 1):
+    for done, row in enumerate(_worst(results.rows), 1):
         pair = pairs.get((row.video, row.item))
-        if pair is not None and row.values["F1"] < 1:
+        if pair is not None:
             with suppress(InputError):
                 pictures += _of_pair(row, pair, found.tubes.get(pair.key, ()), media)
         tell(done)
     return pictures
+
+
+def _worst(rows: Sequence[Row]) -> list[Row]:
+    """Rows with the lowest F1, of equals those with most tubes; half of them at most of phrases that are not there, which are
+    wrong altogether or not at all."""
+    wrong = [row for row in rows if row.values["F1"] < 1]
+    wrong.sort(key=lambda row: (row.values["F1"], -row.values["true tubes"] - row.values["found tubes"]))
+    negative = [row for row in wrong if not row.values["true tubes"]]
+    left_out = {row.name for row in negative[_ROWS // 2 :]} if len(wrong) - len(negative) >= _ROWS // 2 else set()
+    return [row for row in wrong if row.name not in left_out][:_ROWS]
 
 
 def telling_frames(row: Row) -> list[int]:
@@ -60,10 +70,6 @@ def telling_frames(row: Row) -> list[int]:
     for _, place in sorted(known):
         chosen.setdefault(int(place // third), place)
     return sorted(chosen.values())[:_FRAMES]
-
-
-def _worst_frame(row: Row) -> float:
-    return min((value for value in row.series.get("IoU", ()) if value is not None), default=1.0)
 
 
 def _of_pair(row: Row, pair: Pair, found: Sequence[Tube], media: SetMedia) -> Iterator[Picture]:
@@ -79,8 +85,8 @@ def _of_pair(row: Row, pair: Pair, found: Sequence[Tube], media: SetMedia) -> It
             true = {number: tube.masks[place] for number, tube in enumerate(pair.truth) if place in tube.masks}
             seen = {n: found[n].masks[place] for n in counted.counted.tolist() if place in found[n].masks}
             drawn = _draw(rgb, true, partners.keys(), seen, set(partners.values()))
-            caption = f"frame {place}: {len(true)} true, {len(seen)} found, IoU {overlaps[place]:.2f}; {_LEGEND}"
-            yield Picture(row.name, caption, drawn)
+            said = f"{len(true)} true, {len(seen)} found, IoU {overlaps[place]:.2f}; {_LEGEND}"
+            yield Picture(row.name, f"{PurePosixPath(pair.video.file_names[place]).name}: {said}", drawn)
 
 
 def _draw(
@@ -95,9 +101,9 @@ def _draw(
     shown = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     for masks, known, colour, width_px in ((true, with_partner, TRUE, 3), (found, partners, FOUND, 1)):
         for number, mask in masks.items():
-            # Area sampling keeps what is smaller than a pixel of the picture.
+            # Area sampling, so that what is small does not vanish.
             share = cv2.resize(mask.to_array().astype(np.float32), size, interpolation=cv2.INTER_AREA)
-            inside = (share > (0.5 if scale == 1 else 0.3)).astype(np.uint8)
+            inside = (share > 0.3).astype(np.uint8)
             if number not in known:
                 shown[inside > 0] = (0.5 * shown[inside > 0] + 0.5 * np.array(colour)).astype(np.uint8)
             outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)

@@ -106,7 +106,8 @@ def test_ytvis_has_no_negative_phrases_but_counts_what_is_found_of_them(tmp_path
     # 8 + 2 masks are there, 4 more were found.
     assert measured.summary["pDetA"] == pytest.approx(10 / 14)
     assert any("no cgF1" in line for line in measured.remarks)
-    assert [row.name for row in measured.rows] == ["v1/dog", "v2/cow", "v2/cup"]
+    # So that runs have the same rows whatever they found.
+    assert [row.name for row in measured.rows] == ["v1/dog", "v2/cup"]
 
 
 def test_a_set_that_cannot_be_scored_is_refused_and_phrases_nobody_asked_for_are_told(tmp_path):

@@ -77,6 +77,7 @@ def test_a_set_is_followed_scored_and_reported(studio, capsys):
     assert results.summary["pmF1"] == pytest.approx(2 / 3, abs=1e-3)
     assert results.summary["IL_MCC"] == pytest.approx(1, abs=1e-3)
     assert results.settings["detector"] == "fake"
+    assert results.columns[:2] == ("F1", "HOTA")
     handed_in = json.loads((folder / "run" / "results.json").read_text())
     assert [entry["video_id"] for entry in handed_in] == [1, 2, 3]
     # The same predictions, scored alone, are the same figures.

@@ -90,6 +90,7 @@ class Results:
         lower_is_better: measures that are errors or costs; of the others more is better.
         figures: rule by figure of the summary that is not the mean over the rows that have it. Without a rule such a figure
             has no interval.
+        columns: measures of the rows that tables show, in this order; empty: those of the headline first, then as they come.
     """
 
     task: Task
@@ -102,3 +103,4 @@ class Results:
     remarks: tuple[str, ...] = ()
     lower_is_better: tuple[str, ...] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()

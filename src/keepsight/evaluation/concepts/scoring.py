@@ -86,6 +86,7 @@ class _Scoring:
         values = {"F1": float(counted.f1.mean())}
         if overlaps.truth_px.any():
             values |= {name: tracked[name] for name in _PER_PAIR}
+        values |= {"true tubes": float(counted.truth), "found tubes": float(counted.found)}
         if self.of.says_pairs:
             said, there = counted.found > 0, counted.truth > 0
             outcomes = (said and there, said and not there, there and not said, not said and not there)
@@ -94,7 +95,7 @@ class _Scoring:
             for at, hits in zip(_AT, counted.hits.tolist(), strict=True):
                 parts = {f"TP@{at}": hits, f"FP@{at}": counted.found - hits, f"FN@{at}": counted.truth - hits}
                 values |= {name: float(count) for name, count in parts.items()}
-        return values | {"true tubes": float(counted.truth), "found tubes": float(counted.found)}
+        return values
 
     # -- all together ------------------------------------------------------------------------------------------------
     def results(self, settings: Mapping[str, Any]) -> Results:
@@ -124,6 +125,7 @@ class _Scoring:
             settings=settings,
             curves=self._curves(gated, presence),
             remarks=self._remarks(tracked),
+            columns=("F1", *_PER_PAIR, "true tubes", "found tubes"),
             figures=_figures(presence),
         )
 

@@ -80,12 +80,13 @@ def _of_pair(row: Row, pair: Pair, found: Sequence[Tube], media: SetMedia) -> It
     frame_of = {place: frame for frame, place in footage.places.items()}
     overlaps = dict(zip(row.frames, row.series["IoU"], strict=True))
     with footage.source as source:
-        for place in telling_frames(row):
+        for shown, place in enumerate(telling_frames(row)):
             rgb = source.read(frame_of[place]).rgb
             true = {number: tube.masks[place] for number, tube in enumerate(pair.truth) if place in tube.masks}
             seen = {n: found[n].masks[place] for n in counted.counted.tolist() if place in found[n].masks}
             drawn = _draw(rgb, true, partners.keys(), seen, set(partners.values()))
-            said = f"{len(true)} true, {len(seen)} found, IoU {overlaps[place]:.2f}; {_LEGEND}"
+            legend = "" if shown else f"; {_LEGEND}"
+            said = f"{len(true)} true, {len(seen)} found, IoU {overlaps[place]:.2f}{legend}"
             yield Picture(row.name, f"{PurePosixPath(pair.video.file_names[place]).name}: {said}", drawn)
 
 
@@ -99,7 +100,7 @@ def _draw(
     scale = min(1.0, _WIDTH_PX / rgb.shape[1])
     size = (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale))
     shown = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    for masks, known, colour, width_px in ((true, with_partner, TRUE, 3), (found, partners, FOUND, 1)):
+    for masks, known, colour, width_px in ((true, with_partner, TRUE, 4), (found, partners, FOUND, 2)):
         for number, mask in masks.items():
             # Area sampling, so that what is small does not vanish.
             share = cv2.resize(mask.to_array().astype(np.float32), size, interpolation=cv2.INTER_AREA)

@@ -108,8 +108,10 @@ def subtitle(results: Results) -> str:
 
 
 def row_measures(results: Results) -> list[str]:
-    """Measures of the rows that tables show: those of the headline first, then as they come."""
+    """Measures of the rows that tables show: as the results say, or those of the headline first, then as they come."""
     known = dict.fromkeys(name for row in results.rows for name in row.values)
+    if results.columns:
+        return [name for name in results.columns if name in known][:_COLUMNS]
     return [*(name for name in results.headline if name in known), *(n for n in known if n not in results.headline)][
         :_COLUMNS
     ]

@@ -10,10 +10,11 @@ of it (the whole frame, or a region that is looked at closely), and every unit s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from keepsight.core import Placement
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+_Model = TypeVar("_Model", bound="Backbone")
 
 ABSENT_LOGIT = -1024.0
 """Mask logit of an absent object everywhere (the references' value)."""
@@ -144,12 +149,32 @@ class Decoded:
     pointers: Tensor | None
 
 
+def unless_learning(
+    method: Callable[Concatenate[_Model, _Arguments], _Answer],
+) -> Callable[Concatenate[_Model, _Arguments], _Answer]:
+    """Runs a method of a backbone in inference mode, unless the backbone is being trained."""
+
+    @wraps(method)
+    def run(self: _Model, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
+        if self.learning:
+            return method(self, *args, **kwargs)
+        with torch.inference_mode():
+            return method(self, *args, **kwargs)
+
+    return run
+
+
 class Backbone(ABC):
-    """Adapter over the neural modules of one model family; see the module docstring."""
+    """Adapter over the neural modules of one model family; see the module docstring.
+
+    Attributes:
+        learning: gradients flow through the calls; only training turns it on.
+    """
 
     info: BackboneInfo
     device: torch.device
     dtype: torch.dtype
+    learning: bool = False
 
     def leading(self) -> AbstractContextManager[None]:
         """Held by the engine while it works; a backbone may set up the calling thread here."""

@@ -1,7 +1,8 @@
 """A training loop: AdamW, warm-up and cosine, EMA, clipping, checkpoints that resume bit-equal, a CSV curve.
 
 It knows nothing of what is trained: a `step` function turns a step number into a loss. All randomness of a step must
-come from its number (and the seed), so no generator state has to be saved.
+come from its number (and the seed), so no generator state has to be saved. With gradients summed over several parts a
+step, or over several processes, every part has a number of its own.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from keepsight.training.ranks import Ranks
 
 StepFunction = Callable[[int, float], tuple[Tensor, dict[str, float]]]
 """(step, progress in [0, 1]) -> (loss with its graph, figures to log)."""
@@ -55,6 +60,11 @@ class Trainer:
         folder: gets `checkpoint.pt` and `curve.csv`.
         ema: decay of the moving average of the weights per step (ramped up at the start).
         save_every_s: seconds between checkpoints.
+        accumulate: parts of a step whose gradients are averaged. Up: steadier, at no memory; as much slower.
+        precision: entered around the step function (mixed precision).
+        ranks: processes that train together.
+        shrink: asked for smaller steps when a GPU's memory is full; says whether there are any.
+        notes: plain values that go into checkpoints and come back by :meth:`resume`.
     """
 
     def __init__(
@@ -68,9 +78,18 @@ class Trainer:
         clip: float = 1.0,
         save_every_s: float = 180.0,
         log: Callable[[str], None] = print,
+        *,
+        accumulate: int = 1,
+        precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        ranks: Ranks | None = None,
+        shrink: Callable[[], bool] | None = None,
+        notes: dict[str, Any] | None = None,
     ) -> None:
         self.model, self.schedule, self.folder, self.log = model, schedule, folder, log
         self.decay, self.clip, self.save_every_s = ema, clip, save_every_s
+        self.accumulate, self.precision, self.shrink = accumulate, precision, shrink
+        self.ranks = ranks or Ranks()
+        self.notes: dict[str, Any] = {} if notes is None else notes
         folder.mkdir(parents=True, exist_ok=True)
         param_groups = []
         for group in groups:
@@ -100,35 +119,57 @@ class Trainer:
         """Trains until the budget is used up."""
         last = time.monotonic()
         saved = last
-        while self.progress() < 1.0:
-            progress = self.progress()
+        while (progress := self.ranks.agree(self.progress())) < 1.0:
             rate = self.schedule.rate(self.step, progress)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["factor"]
-            loss, figures = function(self.step, progress)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            parameters = [p for g in self.optimizer.param_groups for p in g["params"] if p.grad is not None]
-            norm = float(nn.utils.clip_grad_norm_(parameters, self.clip))
+            seen = self._gradients(function, progress)
+            parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
+            self.ranks.average_gradients(parameters)
+            norm = float(nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], self.clip))
             if math.isfinite(norm):  # one bad batch must not ruin hours
                 self.optimizer.step()
                 self._update_average()
             self.step += 1
             now = time.monotonic()
             self.elapsed, last = self.elapsed + now - last, now
-            for key, value in {"loss": float(loss.detach()), "norm": norm, **figures}.items():
-                if math.isfinite(value):
-                    self._sums.setdefault(key, []).append(value)
+            for figures in [*seen, {"norm": norm}]:
+                for key, value in figures.items():
+                    if math.isfinite(value):
+                        self._sums.setdefault(key, []).append(value)
             if self.step % every == 0:
                 self._report(rate)
-            if now - saved > self.save_every_s:
-                self.save()
+            if self.ranks.agree(now - saved) > self.save_every_s:
+                self._keep(on_save)
                 saved = now
-                if on_save is not None:
-                    on_save()
-        self.save()
-        if on_save is not None:
-            on_save()
+        self._keep(on_save)
+
+    def _keep(self, on_save: Callable[[], None] | None) -> None:
+        if self.ranks.first:
+            self.save()
+            if on_save is not None:
+                on_save()
+        self.ranks.wait()
+
+    def _gradients(self, function: StepFunction, progress: float) -> list[dict[str, float]]:
+        """Leaves the gradients of one step; gives the figures of its parts."""
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            seen = []
+            try:
+                for part in range(self.accumulate):
+                    number = (self.step * self.accumulate + part) * self.ranks.size + self.ranks.rank
+                    with self.precision():
+                        loss, figures = function(number, progress)
+                    (loss / self.accumulate).backward()
+                    seen.append({"loss": float(loss.detach()), **figures})
+                return seen
+            except torch.OutOfMemoryError:
+                # Other processes wait for gradients of the same step, so only one that is alone may begin it anew.
+                if self.ranks.size > 1 or self.shrink is None or not self.shrink():
+                    raise
+                loss = None  # type: ignore[assignment]
+                torch.cuda.empty_cache()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -139,6 +180,9 @@ class Trainer:
         torch._foreach_lerp_(mine, theirs, 1 - decay)
 
     def _report(self, rate: float) -> None:
+        if not self.ranks.first:
+            self._sums = {}
+            return
         row = {k: sum(v) / len(v) for k, v in self._sums.items()}
         self._sums = {}
         self.log(
@@ -164,6 +208,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
                 "elapsed": self.elapsed,
+                "notes": self.notes,
             },
             part,
         )
@@ -179,5 +224,6 @@ class Trainer:
             self.average[key].copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.elapsed = state["step"], state["elapsed"]
+        self.notes.update(state.get("notes", {}))
         self.log(f"resuming at step {self.step}, {self.elapsed / 60:.1f} min")
         return True

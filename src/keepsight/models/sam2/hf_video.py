@@ -17,7 +17,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from keepsight.models.backbone import Backbone, BackboneInfo, Decoded, PointerToken, PromptBatch, UnitReads
+from keepsight.models.backbone import (
+    Backbone,
+    BackboneInfo,
+    Decoded,
+    PointerToken,
+    PromptBatch,
+    UnitReads,
+    unless_learning,
+)
 from keepsight.models.preprocess import resize_and_normalise
 from keepsight.models.sam2.memory_attention import MemoryAttention, SpatialMemory
 
@@ -61,8 +69,12 @@ class _ConstantPositions(nn.Module):
             return self.original(shape, device, dtype, mask)
         key = (tuple(shape), str(device), dtype)
         if key not in self._made:
-            self._made[key] = self.original(shape, device, dtype)
+            self._made[key] = self.original(shape, device, dtype).clone()
         return self._made[key]
+
+    def forget(self) -> None:
+        """Lets go of codes that were made in inference mode."""
+        self._made.clear()
 
 
 class HFVideoBackbone(Backbone):
@@ -107,10 +119,25 @@ class HFVideoBackbone(Backbone):
         if dynamic_multimask is not None:
             self.model.mask_decoder.dynamic_multimask_via_stability = dynamic_multimask
         self._mean, self._std = HALF if family == "sam3-tracker" else IMAGENET
+        self._units_per_call = units_per_call or (1 if self.device.type == "cpu" else 64)
         self._cache_positions()
         with torch.inference_mode():
             self._image_position_for_decoder = self.model.get_image_wide_positional_embeddings()
-            self._reader = self._make_reader(units_per_call)
+            self._reader = self._make_reader()
+
+    # -- training ----------------------------------------------------------------------------------------------------
+    def learn(self) -> None:
+        """Lets gradients flow through all calls from now on; call :meth:`refresh` whenever weights have changed."""
+        self.learning = True
+        self._units_per_call = 64
+        self._image_sine.forget()
+        with torch.no_grad():
+            self._image_position_for_decoder = self.model.get_image_wide_positional_embeddings()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes changed weights over into what is made of them in advance."""
+        self._reader = self._make_reader()
 
     # -- constants ---------------------------------------------------------------------------------------------------
     def _cache_positions(self) -> None:
@@ -122,13 +149,14 @@ class HFVideoBackbone(Backbone):
         else:  # pragma: no cover - no released family lacks it
             raise ValueError("the vision encoder has no position code of its own")
 
-    def _make_reader(self, units_per_call: int | None) -> MemoryAttention:
+    def _make_reader(self) -> MemoryAttention:
         model, (height, width) = self.model, self.grid
         channels = model.hidden_dim
         image_position = self._image_sine(torch.Size((1, channels, height, width)), self.device, self.dtype)
         encoder = model.memory_encoder
         memory_shape = torch.Size((1, model.mem_dim, height, width))
-        memory_position = encoder.position_encoding(memory_shape, self.device, self.dtype)
+        # Cloned: the module remembers what it made, perhaps in inference mode, and training cannot use that.
+        memory_position = encoder.position_encoding(memory_shape, self.device, self.dtype).clone()
         attention = model.memory_attention
         if self.info.family == "edgetam":
             self._map_position = memory_position
@@ -146,7 +174,7 @@ class HFVideoBackbone(Backbone):
             memory_position=memory_position,
             temporal_table=model.memory_temporal_positional_encoding[:, 0, 0],
             key_rotation=(cos, sin),
-            units_per_call=units_per_call or (1 if self.device.type == "cpu" else 64),
+            units_per_call=self._units_per_call,
         )
 
     # -- Backbone ----------------------------------------------------------------------------------------------------
@@ -155,7 +183,7 @@ class HFVideoBackbone(Backbone):
             rgb, self.info.image_size, mean=self._mean, std=self._std, device=self.device, dtype=self.dtype
         )
 
-    @torch.inference_mode()
+    @unless_learning
     def encode_image(self, pixels: Tensor) -> HFImageFeatures:
         maps = self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states
         images = [
@@ -171,7 +199,7 @@ class HFVideoBackbone(Backbone):
     def feature_bytes(self, features: HFImageFeatures) -> int:
         return sum(level.numel() * level.element_size() for level in [*features.fine, features.top])
 
-    @torch.inference_mode()
+    @unless_learning
     def condition(self, features: HFImageFeatures, reads: Sequence[UnitReads], views: Sequence[int]) -> Tensor:
         """``(B, C, g, g)``.
 
@@ -204,7 +232,7 @@ class HFVideoBackbone(Backbone):
     def select_units(self, conditioned: Tensor, units: Sequence[int]) -> Tensor:
         return conditioned if list(units) == list(range(conditioned.shape[0])) else conditioned[list(units)]
 
-    @torch.inference_mode()
+    @unless_learning
     def decode(
         self,
         features: HFImageFeatures,
@@ -249,7 +277,7 @@ class HFVideoBackbone(Backbone):
             pointers=model.object_pointer_proj(tokens[:, 0]),
         )
 
-    @torch.inference_mode()
+    @unless_learning
     def mask_prompt_pointer(
         self, features: HFImageFeatures, masks: Tensor, multimask: bool, views: Sequence[int]
     ) -> Tensor:
@@ -271,7 +299,7 @@ class HFVideoBackbone(Backbone):
         seen = (decoded.object_scores > 0).to(pointer.dtype)[:, None]
         return seen * pointer + (1 - seen) * model.no_object_pointer
 
-    @torch.inference_mode()
+    @unless_learning
     def encode_memory(
         self,
         features: HFImageFeatures,

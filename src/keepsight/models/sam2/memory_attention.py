@@ -272,7 +272,8 @@ class MemoryAttention:
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
     """Attention of scaled queries ``(b, HW, C)`` over keys ``(b, N, C)`` and short values ``(b, N, 64)``."""
-    if query.device.type != "cpu":
+    learning = torch.is_grad_enabled() and any(x.requires_grad for x in (query, keys, values))
+    if query.device.type != "cpu" or learning:
         mixed = F.scaled_dot_product_attention(
             query[:, None],
             keys[:, None],

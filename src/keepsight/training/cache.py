@@ -1,4 +1,4 @@
-"""Cached features of synthetic clips.
+"""Cached features of clips.
 
 While the backbone is frozen its maps never change, and computing them is half of the work of a training step. So clips
 and their features are made once, in chunks that any number of processes can write while training already reads.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -21,7 +21,7 @@ from torch import Tensor
 from keepsight.models.builtin.efficientnet import EfficientNetLite0, Taps
 from keepsight.models.builtin.flow import backward_flow, to_grey
 from keepsight.training.clips import Assets
-from keepsight.training.views import make_view_clip, placement
+from keepsight.training.views import ViewClip, make_view_clip, placement
 
 CLIPS_PER_CHUNK = 12
 CLIP_LENGTH = 10
@@ -33,7 +33,6 @@ def chunk_folders(root: Path) -> list[Path]:
     return sorted(p for p in root.glob("chunk_*") if p.suffix != ".part")
 
 
-@torch.inference_mode()
 def write_chunk(
     folder: Path,
     backbone: EfficientNetLite0,
@@ -43,40 +42,48 @@ def write_chunk(
     clips: int = CLIPS_PER_CHUNK,
     length: int = CLIP_LENGTH,
 ) -> None:
-    """Writes clips with seeds from `seed` on; the folder appears under its name only when it is complete.
+    """Writes synthetic clips with seeds from `seed` on; see `store_clips`."""
+    store_clips(folder, backbone, (make_view_clip(assets, seed + i, length, size) for i in range(clips)))
 
-    float16 taps (clips * length, H, W, C); uint8 labels (clips, length, S, S); float32 views (clips, length, 3); uint8
+
+@torch.inference_mode()
+def store_clips(folder: Path, backbone: EfficientNetLite0, clips: Iterable[ViewClip]) -> None:
+    """Writes clips of one length and size; the folder appears under its name only when it is complete.
+
+    float16 taps (clips * length, H, W, C); uint8 labels (clips, length, S, S); float32 views (clips, length, 3 or 4); uint8
     principals (clips,); float16 flows (clips, 2, length, S/4, S/4, 2), from every frame to the one before it and to the
     one after it (0 where there is none), so that a clip can be played in both directions.
     """
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
+    device = next(backbone.parameters()).device
     taps: dict[str, list[NDArray[np.float16]]] = {name: [] for name in _TAPS}
-    labels, views, principals = [], [], []
-    flows = np.zeros((clips, 2, length, size // 4, size // 4, 2), np.float16)
-    for i in range(clips):
-        clip = make_view_clip(assets, seed + i, length, size)
+    labels, views, principals, flows = [], [], [], []
+    for clip in clips:
+        length, size = clip.labels.shape[:2]
         labels.append(clip.labels)
         views.append(clip.views)
         principals.append(clip.principal)
+        flow = np.zeros((2, length, size // 4, size // 4, 2), np.float16)
         greys = [to_grey(frame) for frame in clip.frames]
         for t in range(1, length):
             for direction, (now, then) in enumerate(((t, t - 1), (t - 1, t))):
                 where = placement(clip.views, then, now)
                 same = where == (1.0, 1.0, 0.0, 0.0)
-                flows[i, direction, now] = backward_flow(greys[now], greys[then], None if same else where)
+                flow[direction, now] = backward_flow(greys[now], greys[then], None if same else where)
+        flows.append(flow)
         for t in range(0, length, 2):  # two at a time: larger batches leave the processor cache
             pixels = torch.from_numpy(clip.frames[t : t + 2]).permute(0, 3, 1, 2).float()
-            out = backbone(pixels.contiguous(memory_format=torch.channels_last))
+            out = backbone(pixels.contiguous(memory_format=torch.channels_last).to(device))
             for name, tap in zip(_TAPS, out, strict=True):
-                taps[name].append(tap.permute(0, 2, 3, 1).half().numpy())
+                taps[name].append(tap.permute(0, 2, 3, 1).half().cpu().numpy())
     for name in _TAPS:
         np.save(part / f"{name}.npy", np.concatenate(taps[name]))
     np.save(part / "labels.npy", np.stack(labels))
     np.save(part / "views.npy", np.stack(views))
     np.save(part / "principals.npy", np.array(principals, np.uint8))
-    np.save(part / "flows.npy", flows)
+    np.save(part / "flows.npy", np.stack(flows))
     part.rename(folder)
 
 
@@ -150,7 +157,7 @@ class ClipCache:
         return int(self.chunks[chunk]["principals"][at])
 
     def views(self, clip: int) -> NDArray[np.float32]:
-        """(T, 3) float32 left, top and side of the view in every frame."""
+        """(T, 3) or (T, 4) float32, the view in every frame as in `ViewClip`."""
         chunk, at = self._clips[clip]
         return np.asarray(self.chunks[chunk]["views"][at])
 

@@ -27,7 +27,8 @@ class ViewClip(NamedTuple):
     """A clip through a moving view.
 
     frames (T, S, S, 3) uint8 RGB; labels (T, S, S) uint8, 0 background, 1.. objects (visible part only); views (T, 3)
-    float32: left, top and side of the view in units of the scene; principal: label of the object that it follows.
+    float32: left, top and side of the view in units of the scene, or (T, 4): left, top, width and height; principal: label of
+    the object that it follows.
     """
 
     frames: U8
@@ -38,8 +39,9 @@ class ViewClip(NamedTuple):
 
 def placement(views: F32, of: int, to: int) -> tuple[float, float, float, float]:
     """(scale_x, scale_y, shift_x, shift_y) from places in [0, 1] of view `of` to places in [0, 1] of view `to`."""
-    (x0, y0, s0), (x1, y1, s1) = views[of].tolist(), views[to].tolist()
-    return s0 / s1, s0 / s1, (x0 - x1) / s1, (y0 - y1) / s1
+    (x0, y0, w0, *more0), (x1, y1, w1, *more1) = views[of].tolist(), views[to].tolist()
+    h0, h1 = (more0 or [w0])[0], (more1 or [w1])[0]
+    return w0 / w1, h0 / h1, (x0 - x1) / w1, (y0 - y1) / h1
 
 
 def make_view_clip(assets: Assets, seed: int, length: int = 10, size: int = 256) -> ViewClip:

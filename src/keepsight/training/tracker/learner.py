@@ -130,7 +130,8 @@ class Sam2Learner:
         # The worst case: a box, and clicks on two frames.
         options = ClipOptions(frames, objects, masks=0.0, corrected=1.0, clicks=self.options.clicks)
         rng = np.random.default_rng([self.seed, 0])
-        return self._follow(self.sampler.draw(rng, frames, objects), options, rng, "box")[0]
+        clips = [self.sampler.draw(rng, frames, objects) for _ in range(16)]
+        return self._follow(max(clips, key=lambda clip: clip.known.size), options, rng, "box")[0]
 
     def _follow(
         self, clip: Drawn, options: ClipOptions, rng: np.random.Generator, kind: str | None = None

@@ -1,6 +1,7 @@
 """Entry point: puts the commands together and turns errors into one line and an exit code.
 
-Exit codes: 0 done; 1 a defect of ours; 2 something that the person can mend (input, model, disk, usage); 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 a defect of ours; 2 something that the person can mend (input, model, disk, usage); 3 a training
+that worked and did not help; 130 stopped by Ctrl-C.
 
 Every command imports what it needs when it runs, never when it is registered: `keepsight --help` must not wait for torch.
 """

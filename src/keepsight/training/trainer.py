@@ -198,6 +198,13 @@ class Trainer:
             for key, value in row.items():
                 writer.writerow([self.step, round(self.elapsed, 1), rate, key, round(value, 5)])
 
+    def _cut_curve(self) -> None:
+        """Takes out what a run wrote after its last checkpoint: it comes again."""
+        path = self.folder / "curve.csv"
+        if path.exists():
+            head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            path.write_text("".join([head, *(row for row in rows if int(row.split(",")[0]) <= self.step)]))
+
     def save(self) -> None:
         """Writes the checkpoint; a crash while writing leaves the old one."""
         part = self.checkpoint.with_suffix(".part")
@@ -225,5 +232,6 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.elapsed = state["step"], state["elapsed"]
         self.notes.update(state.get("notes", {}))
+        self._cut_curve()
         self.log(f"resuming at step {self.step}, {self.elapsed / 60:.1f} min")
         return True

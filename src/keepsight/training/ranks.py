@@ -21,8 +21,11 @@ class Ranks:
         size: how many there are.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
+    def __init__(
+        self, rank: int = 0, size: int = 1, group: dist.ProcessGroup | None = None, device: str = "cpu"
+    ) -> None:
         self.rank, self.size = rank, size
+        self._group, self._device = group, device
 
     @classmethod
     def of_environment(cls, device: str) -> Ranks:
@@ -30,9 +33,10 @@ class Ranks:
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
-        if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-        return cls(dist.get_rank(), size)
+        if device.startswith("cuda"):
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        return cls(dist.get_rank(), size, dist.group.WORLD, device)
 
     @property
     def first(self) -> bool:
@@ -43,9 +47,8 @@ class Ranks:
         """The number of the first process, for all."""
         if self.size == 1:
             return number
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        told = torch.tensor([number], dtype=torch.float64, device=device)
-        dist.broadcast(told, 0)
+        told = torch.tensor([number if self.first else 0.0], dtype=torch.float64, device=self._device)
+        self._sum(told)
         return float(told)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -56,7 +59,7 @@ class Ranks:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         flat = torch.cat([_gradient(parameter).flatten() for parameter in parameters])
-        dist.all_reduce(flat)
+        self._sum(flat)
         flat /= self.size
         start = 0
         for parameter in parameters:
@@ -66,8 +69,11 @@ class Ranks:
 
     def wait(self) -> None:
         """Goes on when all are here."""
-        if self.size > 1:
-            dist.barrier()
+        self.agree(0.0)
+
+    def _sum(self, x: Tensor) -> None:
+        assert self._group is not None, "several processes need a group"
+        self._group.allreduce([x]).wait()
 
     def leave(self) -> None:
         """Ends the group of processes."""

@@ -62,6 +62,7 @@ class FeatureStore:
         part = file.with_suffix(f".{os.getpid()}.part")
         try:
             save_file(tensors, part)
+            size = part.stat().st_size
             os.replace(part, file)
         except OSError:  # a full disk costs time, not the run
             part.unlink(missing_ok=True)

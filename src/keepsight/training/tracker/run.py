@@ -185,8 +185,6 @@ def train_tracker(
     job = job.settled(entry.family)
     device = str(resolve_device(job.device))
     ranks = Ranks.of_environment(device)
-    if ranks.size > 1 and device == "cuda":
-        torch.cuda.set_device(ranks.rank % torch.cuda.device_count())
     if ranks.first:
         _check_folder(job, resume=resume, overwrite=overwrite)
     ranks.wait()

@@ -123,7 +123,12 @@ class Trainer:
             rate = self.schedule.rate(self.step, progress)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["factor"]
-            seen = self._gradients(function, progress)
+            try:
+                seen = self._gradients(function, progress)
+            except KeyboardInterrupt:
+                if self.ranks.size == 1:  # nothing has changed since the last step
+                    self.save()
+                raise
             parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
             self.ranks.average_gradients(parameters)
             norm = float(nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], self.clip))

@@ -33,8 +33,8 @@ from keepsight.training.views import ViewClip
 CLIP_BYTES = 5 * 2**20
 """A cached clip of ten frames, about."""
 
-CLIPS = 240
-"""Clips that are made at most: enough for a few hundred steps, two minutes of one core."""
+CLIPS = 120
+"""Clips that are made at most, half a second of one core each: a step sees parts of three of them, either way round."""
 
 _WHOLE = 0.15
 """Share of clips seen as whole frames."""
@@ -61,7 +61,8 @@ class BuiltinLearner:
 
     Args:
         cache: folder for clips with their features; each set of data, with its settings, has a folder of its own.
-        limit_bytes: what it may hold.
+        cache_bytes: what it may hold.
+        clips: how many are made where there is room for them.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class BuiltinLearner:
         *,
         cache: Path,
         cache_bytes: int,
+        clips: int = CLIPS,
         device: str = "cpu",
         log: Callable[[str], None] = print,
     ) -> None:
@@ -83,7 +85,7 @@ class BuiltinLearner:
         self.notes: dict[str, Any] = {}
         network.requires_grad_(True)
         network.backbone.requires_grad_(False)
-        folder = make_clips(network, sampler, seed, cache, cache_bytes, log)
+        folder = make_clips(network, sampler, seed, cache, min(clips, cache_bytes // CLIP_BYTES), log)
         self._episodes = EpisodeTrainer(network, ClipCache(folder), seed, device)
 
     def groups(self) -> list[Group]:
@@ -118,14 +120,13 @@ class BuiltinLearner:
 
 # -- clips ------------------------------------------------------------------------------------------------------------
 def make_clips(
-    network: BuiltinNetwork, sampler: Sampler, seed: int, cache: Path, limit_bytes: int, log: Callable[[str], None]
+    network: BuiltinNetwork, sampler: Sampler, seed: int, cache: Path, count: int, log: Callable[[str], None]
 ) -> Path:
     """Fills the cache with clips, unless it holds them already; returns their folder.
 
     Raises:
         InputError: no object is large enough to be seen.
     """
-    count = min(CLIPS, limit_bytes // CLIP_BYTES)
     if count < 1:
         raise InputError(f"A clip needs {CLIP_BYTES / 2**20:.0f} MB of cache; give more by --cache-gb.")
     folder = cache / _fingerprint(network, sampler, seed, count)[:16]

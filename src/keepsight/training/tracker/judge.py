@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keepsight.core import FrameResult, Mask, Source, TrackedObject
-from keepsight.core.metrics import boundary_accuracy, region_similarity
+from keepsight.core.metrics import agreement
 from keepsight.evaluation.paired import Estimate, differences
 from keepsight.evaluation.report import Picture
 from keepsight.evaluation.results import Results, Row
@@ -113,10 +113,8 @@ def _follow(
                 continue
             mask = shown.get(item.object_id, empty)
             truth = footage.masks(item.object_id, [result.frame])[result.frame].to_array()
-            array = mask.to_array()
-            values[item.object_id].append(
-                (result.frame, region_similarity(array, truth), boundary_accuracy(array, truth))
-            )
+            got = agreement(mask.to_array(), truth)
+            values[item.object_id].append((result.frame, got.j, got.f))
             if key in looked:
                 masks[item.object_id][key] = mask
     return [
@@ -162,6 +160,15 @@ def gains(before: Results, after: Results) -> tuple[dict[str, Estimate], str]:
         {name: replace(item, value=whole[name]) for name, item in found.items()},
         f"over stretches of {STRETCH} frames of one video, so nothing is said of others",
     )
+
+
+def worthless(results: Results) -> Results:
+    """The same rows, all of them 0: what a model is worth that gives no masks."""
+    rows = tuple(
+        replace(row, values=dict.fromkeys(MEASURES, 0.0), series=dict.fromkeys(MEASURES, (0.0,) * len(row.frames)))
+        for row in results.rows
+    )
+    return replace(results, summary=dict.fromkeys(MEASURES, 0.0), rows=rows)
 
 
 def _stretched(results: Results) -> Results:

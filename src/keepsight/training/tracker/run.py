@@ -23,11 +23,11 @@ from keepsight.models.sam2.hf_video import HFVideoBackbone
 from keepsight.store.files import replacing_file
 from keepsight.training.ranks import Ranks
 from keepsight.training.tracker.budget import fit, free_bytes
-from keepsight.training.tracker.builtin_learner import BuiltinLearner, BuiltinOptions
+from keepsight.training.tracker.builtin_learner import CLIPS, BuiltinLearner, BuiltinOptions
 from keepsight.training.tracker.curve import draw_curve
 from keepsight.training.tracker.episode import ClipOptions
 from keepsight.training.tracker.footage import collect
-from keepsight.training.tracker.judge import Judgement, gains, judge, pictures
+from keepsight.training.tracker.judge import Judgement, gains, judge, pictures, worthless
 from keepsight.training.tracker.learner import PARTS, Learner, Sam2Learner, check_lora
 from keepsight.training.tracker.sampler import Sampler
 from keepsight.training.tracker.split import Split, split
@@ -149,7 +149,8 @@ class Outcome:
             told.append(
                 f"{name}: {self.before.summary[name]:.3f} before, {self.after.summary[name]:.3f} after, {item.value:+.3f}{span}"
             )
-        told.append(f"95 % interval {self.interval}")
+        if any(item.low is not None for item in self.gain.values()):
+            told.append(f"95 % intervals {self.interval}")
         if not self.better:
             told.append(
                 f"Not better, so this is no model: the weights are in {self.weights}. Try a lower --rate or a higher --keep, "
@@ -158,9 +159,12 @@ class Outcome:
         elif self.gain["J&F"].certain:
             told.append(f"Better: use it as --model {self.folder}")
         else:
+            why = "too little was kept back for an interval"
+            if self.gain["J&F"].low is not None:
+                why = "the interval holds zero"
             told.append(
-                f"Not worse, but the interval holds zero, so it may be luck; use it as --model {self.folder}, or correct more "
-                "frames for a surer answer."
+                f"Not worse, but it may be luck, as {why}: use it as --model {self.folder}, or correct more frames for a surer "
+                "answer."
             )
         return told
 
@@ -247,10 +251,20 @@ def _learner(
         # Its episodes turn a clip round themselves.
         sampler = Sampler(parted.training, stride=job.stride, reverse=0.0)
         options = BuiltinOptions(job.frames, job.objects)
-        learner = BuiltinLearner(
-            backbone.network, sampler, options, job.seed, cache=cache, cache_bytes=limit, device=device, log=log
+        return (
+            BuiltinLearner(
+                backbone.network,
+                sampler,
+                options,
+                job.seed,
+                cache=cache,
+                cache_bytes=limit,
+                clips=min(CLIPS, job.steps or CLIPS),
+                device=device,
+                log=log,
+            ),
+            backbone.info.slots,
         )
-        return learner, backbone.info.slots
     backbone = load_backbone(job.base, device=device, dtype="float32", image_size=job.image_size)
     assert isinstance(backbone, HFVideoBackbone)
     sampler = Sampler(parted.training, stride=job.stride, reverse=job.reverse)
@@ -326,7 +340,11 @@ def _finish(
     trial.mkdir()
     weights = learner.write(state, trial)
     log("after:")
-    after = judge(trial, parted.held_out, job.kind, device=job.device, log=log)
+    try:
+        after = judge(trial, parted.held_out, job.kind, device=job.device, log=log)
+    except InputError as error:  # it gives no numbers any more
+        log(str(error))
+        after = Judgement(worthless(before.results), {})
     after = replace(after, results=replace(after.results, settings={**after.results.settings, "model": str(job.out)}))
     gain, interval = gains(before.results, after.results)
     better = gain["J&F"].value >= 0

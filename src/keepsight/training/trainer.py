@@ -100,7 +100,7 @@ class Trainer:
                     param_groups.append({"params": chosen, "weight_decay": wd, "factor": group.factor})
         self.optimizer = torch.optim.AdamW(param_groups, lr=schedule.peak, betas=(0.9, 0.98), foreach=True)
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        self.step = 0
+        self.step = self.skipped = 0
         self.elapsed = 0.0
         self._sums: dict[str, list[float]] = {}
 
@@ -135,6 +135,8 @@ class Trainer:
             if math.isfinite(norm):  # one bad batch must not ruin hours
                 self.optimizer.step()
                 self._update_average()
+            else:
+                self.skipped += 1
             self.step += 1
             now = time.monotonic()
             self.elapsed, last = self.elapsed + now - last, now
@@ -148,6 +150,8 @@ class Trainer:
                 self._keep(on_save)
                 saved = now
         self._keep(on_save)
+        if self.skipped and self.ranks.first:
+            self.log(f"{self.skipped} steps gave no finite gradient and changed nothing")
 
     def _keep(self, on_save: Callable[[], None] | None) -> None:
         if self.ranks.first:

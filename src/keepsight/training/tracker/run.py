@@ -34,7 +34,10 @@ from keepsight.training.tracker.split import Split, split
 from keepsight.training.trainer import Schedule, Trainer
 
 KINDS = ("mask", "box", "click")
-SETTINGS, REFUSED, TRIAL = "settings.json", "not-better", ".trial"
+SETTINGS, REFUSED, TRIAL, SOURCES = "settings.json", "not-better", ".trial", ".sources"
+_BEGUN = {"cache", SOURCES}
+"""What a run that was stopped at once may leave behind."""
+
 _FREE = {"out", "device", "cache", "memory_gb"}
 """Settings that may change when a run goes on."""
 
@@ -202,7 +205,7 @@ def train_tracker(
 def _run(
     job: TrackerTraining, entry: ModelEntry, device: str, ranks: Ranks, resume: bool, log: Callable[[str], None]
 ) -> Outcome | None:
-    scratch = job.out / f".sources{ranks.rank or ''}"
+    scratch = job.out / SOURCES / str(ranks.rank)
     footage = collect(
         job.data,
         scratch,
@@ -212,11 +215,11 @@ def _run(
     )
     parted = split(footage, job.held_out, job.seed)
     _tell(parted, log)
+    if ranks.first:
+        _write_settings(job, parted)
     torch.manual_seed(job.seed)  # LoRA begins at random
     learner, slots = _learner(job, entry, parted, device, log)
     start = {name: value.detach().cpu().clone() for name, value in learner.module.state_dict().items()}
-    if ranks.first:
-        _write_settings(job, parted)
     trainer = _trainer(job, learner, ranks, log)
     resumed = resume and trainer.resume()
     free = free_bytes(torch.device(device)) if job.memory_gb is None else int(job.memory_gb * 1e9)
@@ -233,7 +236,7 @@ def _run(
     for item in footage:
         item.close()
         item.project.close()
-    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(scratch.parent, ignore_errors=True)
     return outcome
 
 
@@ -378,7 +381,7 @@ def _check_folder(job: TrackerTraining, *, resume: bool, overwrite: bool) -> Non
         raise StoreError(
             f"{job.out} holds an earlier run; go on with it by --resume, replace it by --overwrite, or choose another --out."
         )
-    elif job.out.is_dir() and any(job.out.iterdir()) and not ours:
+    elif job.out.is_dir() and not ours and any(item.name not in _BEGUN for item in job.out.iterdir()):
         raise StoreError(f"{job.out} is not empty and no run of this command; choose another --out.")
     try:
         job.out.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from keepsight.models.registry import resolve
 from keepsight.training.tracker.judge import gains
 from keepsight.training.tracker.learner import Sam2Learner
 from keepsight.training.tracker.run import REFUSED, TrackerTraining, train_tracker
+from keepsight.video import ArrayVideo
 
 
 def quiet(line: str) -> None:
@@ -87,7 +88,7 @@ def test_it_learns_and_the_folder_is_a_model(learned: Path, studio: Path) -> Non
     for name, value in average.items():
         assert torch.equal(loaded[name], value), name
     pictures, masks = wandering(6, 77)
-    session = tracker.open(keepsight.open_video(pictures))
+    session = tracker.open(ArrayVideo(pictures))
     session.add(object_id=1, frame=0, mask=masks[0, 0])
     *_, last = session.propagate()
     assert last[1].mask.iou(keepsight.Mask.from_array(masks[5, 0])) > 0.4

@@ -32,7 +32,7 @@ class Fake:
     def __init__(self, stop_at: str | None = None) -> None:
         self.remarks: dict[str, list[str]] = {"The light changed.": ["v1", "v2"]}
         self.asked: list[tuple[str, list[str]]] = []
-        self.stop_at = stop_at
+        self.stop_at, self.everything = stop_at, False
 
     def follow(self, footage, phrases, tell):
         name = footage.source.name
@@ -42,7 +42,7 @@ class Fake:
         tell(3, 3)
         left = 30 if name == "v3" else 0
         dog = Tube({place: Mask.from_box(*SIZE, left, 0, left + 20, 10) for place in range(3)}, 0.9)
-        return [(dog,) if phrase == "dog" else () for phrase in phrases]
+        return [(dog,) if phrase == "dog" or self.everything else () for phrase in phrases]
 
 
 @pytest.fixture
@@ -99,13 +99,16 @@ def test_a_set_is_followed_scored_and_reported(studio, capsys):
 
 
 def test_pictures_show_the_worst_pairs(studio, monkeypatch):
-    folder, _ = studio
+    folder, used = studio
+    used.everything = True
     shown = []
     monkeypatch.setattr(running, "write_run", lambda results, out, pictures: shown.extend(pictures))
     assert evaluate(folder) == 0
-    assert {picture.row_name for picture in shown} == {"v3/dog"}
-    picture = shown[0]
-    assert "1 true, 1 found, IoU 0.00" in picture.caption
+    by_row = {picture.row_name: picture for picture in reversed(shown)}
+    assert by_row.keys() == {"v3/dog", "v1/cup", "v3/cup"}
+    assert by_row["v1/cup"].caption.startswith("00000.jpg: 0 true, 1 found; green is true")
+    picture = by_row["v3/dog"]
+    assert "1 true, 1 found; IoU 0.00" in picture.caption
     assert picture.rgb.shape == (*SIZE, 3)
     # What is missed is filled with green, what is false with orange.
     green, orange = picture.rgb[5, 10].astype(int), picture.rgb[5, 40].astype(int)

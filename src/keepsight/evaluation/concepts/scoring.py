@@ -78,7 +78,7 @@ class _Scoring:
         counted = count_pair(overlaps.tube_ious, scores)
         self.counts.append(counted)
         length = len(pair.video.file_names)
-        by_frame = {"IoU": _by_frame(counted, overlaps, length)} if counted.truth or counted.found else {}
+        by_frame = {"IoU": _by_frame(counted, overlaps, length)} if counted.truth else {}
         values = self._values(counted, tracked, overlaps)
         self.rows.append(Row(pair.video.name, pair.name, values, _attributes(pair), tuple(range(length)), by_frame))
 

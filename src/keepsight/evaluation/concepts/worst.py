@@ -26,7 +26,7 @@ _WIDTH_PX = 480
 TRUE, FOUND = (60, 220, 120), (255, 120, 40)
 """Green and orange, also for eyes that do not tell red from green: true outlines are broad, found ones narrow."""
 
-_LEGEND = "broad green is true, narrow orange was found; filled: without a partner"
+_LEGEND = "green is true, orange was found, filled has no partner"
 
 
 def worst_pictures(
@@ -62,9 +62,14 @@ def _worst(rows: Sequence[Row]) -> list[Row]:
     return [row for row in wrong if row.name not in left_out][:_ROWS]
 
 
-def telling_frames(row: Row) -> list[int]:
-    """Frames that say most about what went wrong: the worst one, and the worst ones of the thirds that it is not in."""
-    known = [(value, place) for place, value in zip(row.frames, row.series["IoU"], strict=True) if value is not None]
+def telling_frames(row: Row, found: Sequence[Tube]) -> list[int]:
+    """Frames that say most about what went wrong: the worst one, and the worst ones of the thirds that it is not in. Of a phrase
+    that is not there: the first ones of the thirds on which something was found."""
+    by_frame = row.series.get("IoU")
+    if by_frame is None:
+        known = [(0.0, place) for place in {place for tube in found for place in tube.masks}]
+    else:
+        known = [(value, place) for place, value in zip(row.frames, by_frame, strict=True) if value is not None]
     third = max(len(row.frames) / _FRAMES, 1)
     chosen: dict[int, int] = {}
     for _, place in sorted(known):
@@ -75,19 +80,20 @@ def telling_frames(row: Row) -> list[int]:
 def _of_pair(row: Row, pair: Pair, found: Sequence[Tube], media: SetMedia) -> Iterator[Picture]:
     scores = np.array([tube.score for tube in found], float)
     counted = count_pair(overlap(pair.truth, found).tube_ious, scores)
-    partners = counted.partners
+    seen = {number: found[number] for number in counted.counted.tolist()}
     footage = media.open(pair.video)
     frame_of = {place: frame for frame, place in footage.places.items()}
-    overlaps = dict(zip(row.frames, row.series["IoU"], strict=True))
+    overlaps = dict(zip(row.frames, row.series.get("IoU", ()), strict=False))
     with footage.source as source:
-        for shown, place in enumerate(telling_frames(row)):
+        for shown, place in enumerate(telling_frames(row, list(seen.values()))):
             rgb = source.read(frame_of[place]).rgb
             true = {number: tube.masks[place] for number, tube in enumerate(pair.truth) if place in tube.masks}
-            seen = {n: found[n].masks[place] for n in counted.counted.tolist() if place in found[n].masks}
-            drawn = _draw(rgb, true, partners.keys(), seen, set(partners.values()))
-            legend = "" if shown else f"; {_LEGEND}"
-            said = f"{len(true)} true, {len(seen)} found, IoU {overlaps[place]:.2f}{legend}"
-            yield Picture(row.name, f"{PurePosixPath(pair.video.file_names[place]).name}: {said}", drawn)
+            here = {number: tube.masks[place] for number, tube in seen.items() if place in tube.masks}
+            drawn = _draw(rgb, true, counted.partners.keys(), here, set(counted.partners.values()))
+            said = [f"{PurePosixPath(pair.video.file_names[place]).name}: {len(true)} true, {len(here)} found"]
+            said += [f"IoU {overlaps[place]:.2f}"] if overlaps else []
+            said += [_LEGEND] if not shown else []
+            yield Picture(row.name, "; ".join(said), drawn)
 
 
 def _draw(

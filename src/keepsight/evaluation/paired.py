@@ -216,9 +216,9 @@ def _leaves(name: str, rules: Mapping[str, Figure], known: set[str], above: tupl
 
 
 def _measures(rows: Sequence[Row]) -> set[str]:
-    return {
-        name for row in rows for measure in row.values for name in (measure, measure + _OF_VIDEOS, measure + _OF_FRAMES)
-    }
+    measures = {measure for row in rows for measure in row.values}
+    parts = {part for row in rows for part in row.parts}
+    return parts.union(*((name, name + _OF_VIDEOS, name + _OF_FRAMES) for name in measures))
 
 
 def _ending(leaf: str, ending: str) -> str:
@@ -244,10 +244,11 @@ def _split(leaf: str, known: set[str]) -> tuple[str, str | None]:
 def _by_video(
     rows: Sequence[Row], measure: str, attribute: str | None, places: Mapping[str, int], *, by_frames: bool
 ) -> _Totals:
+    valued = ((row, row.values.get(measure, row.parts.get(measure, np.nan))) for row in rows)
     some = [
-        (places[row.video], row.values[measure], _scored(row) if by_frames else 1)
-        for row in rows
-        if not np.isnan(row.values.get(measure, np.nan)) and (attribute is None or attribute in row.attributes)
+        (places[row.video], value, _scored(row) if by_frames else 1)
+        for row, value in valued
+        if not np.isnan(value) and (attribute is None or attribute in row.attributes)
     ]
     where = np.array([place for place, _, _ in some], np.int64)
     values, weights = (np.array([item[side] for item in some], np.float64) for side in (1, 2))
@@ -268,10 +269,15 @@ def _figure(name: str, rules: Mapping[str, Figure], totals: Mapping[str, _Totals
     if rule.by in _ENDINGS:
         [leaf] = (_ending(part, _ENDINGS[rule.by]) for part in rule.of)
         return np.asarray(totals[leaf].total / totals[leaf].count)
-    if rule.by in ("mean", "product"):
+    if rule.by in ("mean", "product", "geometric mean"):
         parts = np.stack([_figure(part, rules, totals) for part in rule.of])
+        if rule.by == "geometric mean":
+            return np.asarray(parts.prod(axis=0) ** (1 / len(parts)))
         return np.asarray(parts.mean(axis=0) if rule.by == "mean" else parts.prod(axis=0))
     sums = [totals[part].total for part in rule.of]
+    if rule.by == "ratio":
+        share, whole = sums
+        return np.asarray(np.where(whole > 0, share / np.where(whole > 0, whole, 1), 0.0))
     if rule.by == "f1":
         hits, false, missed = sums
         if not rule.small:

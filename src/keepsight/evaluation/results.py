@@ -21,6 +21,7 @@ class Row:
         attributes: groups that the row belongs to ("seen", "occlusion", "small"), for breakdowns.
         frames: index in the video of every frame that was scored, ascending.
         series: value by frame by measure, as long as ``frames``; ``None`` where a frame was not scored.
+        parts: counts and sums of which only figures are made (:class:`Figure`): nothing for a table.
     """
 
     video: str
@@ -29,6 +30,7 @@ class Row:
     attributes: tuple[str, ...] = ()
     frames: tuple[int, ...] = ()
     series: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -57,17 +59,18 @@ class Figure:
     """How a figure of the summary is made of the rows, where it is not simply their mean; intervals are drawn by it.
 
     Attributes:
-        by: "mean" or "product" of what is named; "video mean" of one measure, every video by the mean of its rows; "frame mean"
-            of one measure, every row by as many frames as have a value in its first series; "mcc" of the sums of four
-            measures (true positives, false positives, false negatives, true negatives); "f1" of the sums of three (true
-            positives, false positives, false negatives).
-        of: names of other figures, or of measures of the rows, whose mean is meant (for mcc and f1, the sum);
+        by: "mean", "product" or "geometric mean" of what is named; "video mean" of one measure, every video by the mean of its
+            rows; "frame mean" of one measure, every row by as many frames as have a value in its first series; "mcc" of the
+            sums of four measures (true positives, false positives, false negatives, true negatives); "f1" of the sums of three
+            (true positives, false positives, false negatives); "ratio" of the sum of one to the sum of another, 0 where there
+            is none of that.
+        of: names of other figures, or of measures or parts of the rows, whose mean is meant (for mcc, f1 and ratio, the sum);
             ``measure@attribute`` is over the rows of that attribute only.
         small: constant that a reference adds to its denominators, for "mcc" and "f1" (there to those of precision and recall
             too).
     """
 
-    by: Literal["mean", "product", "video mean", "frame mean", "mcc", "f1"]
+    by: Literal["mean", "product", "geometric mean", "video mean", "frame mean", "mcc", "f1", "ratio"]
     of: tuple[str, ...]
     small: float = 0.0
 

@@ -88,6 +88,16 @@ class IdentityMeasures:
             results[key] = metric.eval_sequence(sequence)
         return _figures(tuple(results[key] for results in self._results))
 
+    def parts(self, key: Hashable) -> dict[str, FloatArray]:
+        """Of a sequence that was measured, by :attr:`thresholds`: ``"hits"``, masks that are matched; ``"either"``, those and
+        what was missed or false; ``"kept"``, hits weighted by how well their ids hold.
+
+        Summed over sequences, ``hits / either`` is DetA and ``kept / hits`` AssA of all of them.
+        """
+        hota = self._results[0][key]
+        hits = np.asarray(hota["HOTA_TP"], float)
+        return {"hits": hits, "either": hits + hota["HOTA_FN"] + hota["HOTA_FP"], "kept": hits * hota["AssA"]}
+
     def combined(self) -> dict[str, float]:
         """Over all sequences: HOTA and its parts as means over the thresholds; MOTA, MOTP and Identity at IoU .5; ID switches
         and fragmentations as counts."""

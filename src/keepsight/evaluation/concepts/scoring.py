@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,23 +79,35 @@ class _Scoring:
         self.counts.append(counted)
         length = len(pair.video.file_names)
         by_frame = {"IoU": _by_frame(counted, overlaps, length)} if counted.truth else {}
-        values = self._values(counted, tracked, overlaps)
-        self.rows.append(Row(pair.video.name, pair.name, values, _attributes(pair), tuple(range(length)), by_frame))
+        values, parts = self._values(counted, tracked, overlaps), self._parts(pair, counted)
+        self.rows.append(
+            Row(pair.video.name, pair.name, values, _attributes(pair), tuple(range(length)), by_frame, parts)
+        )
 
     def _values(self, counted: PairCounts, tracked: Mapping[str, float], overlaps: Overlaps) -> dict[str, float]:
         values = {"F1": float(counted.f1.mean())}
         if overlaps.truth_px.any():
             values |= {name: tracked[name] for name in _PER_PAIR}
-        values |= {"true tubes": float(counted.truth), "found tubes": float(counted.found)}
+        return values | {"true tubes": float(counted.truth), "found tubes": float(counted.found)}
+
+    def _parts(self, pair: Pair, counted: PairCounts) -> dict[str, float]:
+        """What the figures of the whole set are made of."""
+        parts: dict[str, float] = {}
         if self.of.says_pairs:
             said, there = counted.found > 0, counted.truth > 0
             outcomes = (said and there, said and not there, there and not said, not said and not there)
-            values |= {name: float(outcome) for name, outcome in zip(_PRESENCE, outcomes, strict=True)}
+            parts |= {name: float(outcome) for name, outcome in zip(_PRESENCE, outcomes, strict=True)}
         if counted.truth:
             for at, hits in zip(_AT, counted.hits.tolist(), strict=True):
-                parts = {f"TP@{at}": hits, f"FP@{at}": counted.found - hits, f"FN@{at}": counted.truth - hits}
-                values |= {name: float(count) for name, count in parts.items()}
-        return values
+                counts = {f"TP@{at}": hits, f"FP@{at}": counted.found - hits, f"FN@{at}": counted.truth - hits}
+                parts |= {name: float(count) for name, count in counts.items()}
+        for name, values in self.identity.parts(pair.key).items():
+            parts |= {f"HOTA {name}@{at}": value for at, value in zip(self._alphas, values.tolist(), strict=True)}
+        return parts
+
+    @property
+    def _alphas(self) -> list[str]:
+        return [f"{round(100 * alpha):02d}" for alpha in self.identity.thresholds]
 
     # -- all together ------------------------------------------------------------------------------------------------
     def results(self, settings: Mapping[str, Any]) -> Results:
@@ -126,7 +138,7 @@ class _Scoring:
             curves=self._curves(gated, presence),
             remarks=self._remarks(tracked),
             columns=("F1", *_PER_PAIR, "true tubes", "found tubes"),
-            figures=_figures(presence),
+            figures=_figures(presence, self._alphas),
         )
 
     def _presence_known(self) -> bool:
@@ -194,7 +206,7 @@ def _attributes(pair: Pair) -> tuple[str, ...]:
     return ("positive", size, number)
 
 
-def _figures(presence: bool) -> dict[str, Figure]:
+def _figures(presence: bool, alphas: Sequence[str]) -> dict[str, Figure]:
     """How the figures with an interval are made of the rows."""
     made = {f"pmF1@{at}": Figure("f1", (f"TP@{at}", f"FP@{at}", f"FN@{at}"), SMALL) for at in _AT}
     made["pmF1"] = Figure("mean", tuple(made))
@@ -202,7 +214,11 @@ def _figures(presence: bool) -> dict[str, Figure]:
         made["IL_MCC"] = Figure("mcc", _PRESENCE, SMALL_MCC)
         made["cgF1"] = Figure("product", ("pmF1", "IL_MCC"))
         made |= {f"cgF1@{at}": Figure("product", (f"pmF1@{at}", "IL_MCC")) for at in (_AT[0], _AT[5])}
-    return made
+    for at in alphas:
+        made[f"pDetA@{at}"] = Figure("ratio", (f"HOTA hits@{at}", f"HOTA either@{at}"))
+        made[f"pAssA@{at}"] = Figure("ratio", (f"HOTA kept@{at}", f"HOTA hits@{at}"))
+        made[f"pHOTA@{at}"] = Figure("geometric mean", (f"pDetA@{at}", f"pAssA@{at}"))
+    return made | {name: Figure("mean", tuple(f"{name}@{at}" for at in alphas)) for name in ("pHOTA", "pDetA", "pAssA")}
 
 
 def _protocol(of: ConceptSet, settings: Mapping[str, Any]) -> tuple[str, ...]:

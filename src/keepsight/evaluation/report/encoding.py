@@ -57,6 +57,8 @@ def encode_row(row: Row) -> dict[str, Any]:
         encoded["series"] = {
             name: [None if value is None else _number(value) for value in values] for name, values in row.series.items()
         }
+    if row.parts:
+        encoded["parts"] = _numbers(row.parts)
     return encoded
 
 
@@ -104,6 +106,7 @@ def _row(encoded: Mapping[str, Any]) -> Row:
             name: tuple(None if value is None else float(value) for value in values)
             for name, values in encoded.get("series", {}).items()
         },
+        parts={name: float(value) for name, value in encoded.get("parts", {}).items()},
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clips import size_class
+from keepsight.evaluation.paired import mean_estimate
 from scenes import SIZE_CLASSES
 
 Bool = NDArray[np.bool_]
@@ -24,6 +25,8 @@ Bool = NDArray[np.bool_]
 OURS, OTHER = "builtin", "weight-free"
 SHOWN_FRAMES = (0, 1, 3, 10, 20)
 WANTED_GAIN, WANTED_LOSS = 0.10, 0.02
+Gain = tuple[str, float]
+"""A clip, and the difference of two measurements of one of its objects."""
 _TAKEN = 0.5  # share of what is shown that lies on the look-alike, from which on it is a take-over
 
 
@@ -205,25 +208,25 @@ def presence_table(tracks: Sequence[Track]) -> Table:
 
 
 def criteria_table(tracks: Sequence[Track], speeds: dict[int, float] | None = None) -> Table:
-    """What was asked for, and whether it is reached; intervals are paired bootstraps over tracks."""
+    """What was asked for, and whether it is reached; intervals are paired bootstraps over clips."""
     rows: list[list[str]] = []
     for prompt in ("mask", "box"):
         for k, (low, high) in enumerate(SIZE_CLASSES):
             gains = paired(tracks, prompt, lambda track: track.later, k)
-            if gains.size:
+            if gains:
                 rows.append(
                     [
                         f"{prompt}, {low}-{high} px: ahead by",
                         f"+{WANTED_GAIN:.2f}",
                         _signed(gains),
-                        _verdict(gains.mean() >= WANTED_GAIN),
+                        _verdict(_mean(gain for _, gain in gains) >= WANTED_GAIN),
                     ]
                 )
         worst, at = np.inf, 0
         for frame in range(10):
             gains = paired(tracks, prompt, _at(frame))
-            if gains.size and gains.mean() < worst:
-                worst, at = float(gains.mean()), frame
+            if gains and _mean(gain for _, gain in gains) < worst:
+                worst, at = _mean(gain for _, gain in gains), frame
         if np.isfinite(worst):
             rows.append(
                 [
@@ -253,21 +256,11 @@ def criteria_table(tracks: Sequence[Track], speeds: dict[int, float] | None = No
 
 def paired(
     tracks: Sequence[Track], prompt: str, value: Callable[[Track], float], size: int | None = None
-) -> NDArray[np.float64]:
+) -> list[Gain]:
     """Differences ours - weight-free, one an object; objects for which either has no value are left out."""
     others = {track.key[:2]: track for track in pick(tracks, OTHER, prompt)}
     ours = [t for t in pick(tracks, OURS, prompt) if t.key[:2] in others and size in (None, t.size_class)]
-    differences = np.array([value(track) - value(others[track.key[:2]]) for track in ours], np.float64)
-    return differences[np.isfinite(differences)]
-
-
-def interval(differences: NDArray[np.float64], rounds: int = 4000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of paired differences; NaN below two of them."""
-    if len(differences) < 2:
-        return float("nan"), float("nan")
-    draws = np.random.default_rng(seed).integers(0, len(differences), (rounds, len(differences)))
-    low, high = np.percentile(differences[draws].mean(1), [2.5, 97.5])
-    return float(low), float(high)
+    return _finite((track.clip, value(track) - value(others[track.key[:2]])) for track in ours)
 
 
 def compare_table(before: Sequence[Track], after: Sequence[Track]) -> Table:
@@ -283,10 +276,9 @@ def compare_table(before: Sequence[Track], after: Sequence[Track]) -> Table:
         for name, members in groups:
             if not members:
                 continue
-            differences = np.array([b.later - a.later for a, b in members])
-            first = np.array([b.j[0] - a.j[0] for a, b in members])
-            returned = np.array([b.after_return - a.after_return for a, b in members])
-            returned = returned[np.isfinite(returned)]
+            differences = _finite((b.clip, b.later - a.later) for a, b in members)
+            first = _finite((b.clip, b.j[0] - a.j[0]) for a, b in members)
+            returned = _finite((b.clip, b.after_return - a.after_return) for a, b in members)
             rows.append(
                 [
                     prompt,
@@ -300,7 +292,7 @@ def compare_table(before: Sequence[Track], after: Sequence[Track]) -> Table:
             )
     columns = ["prompt", "tracker", "objects", "tracks", "before", "after", "J f1+", "J f0", "J after return"]
     return Table(
-        "Second run minus first", columns, rows, "In brackets 95 % intervals of a paired bootstrap over tracks."
+        "Second run minus first", columns, rows, "In brackets 95 % intervals of a paired bootstrap over clips."
     )
 
 
@@ -393,12 +385,16 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f} %" if np.isfinite(value) else "-"
 
 
-def _signed(differences: NDArray[np.float64]) -> str:
-    if not differences.size:
+def _finite(gains: Iterable[Gain]) -> list[Gain]:
+    return [(clip, float(gain)) for clip, gain in gains if np.isfinite(gain)]
+
+
+def _signed(gains: Sequence[Gain]) -> str:
+    if not gains:
         return "-"
-    low, high = interval(differences)
-    span = f" [{low:+.3f}, {high:+.3f}]" if np.isfinite(low) else ""
-    return f"{differences.mean():+.3f}{span}"
+    found = mean_estimate([gain for _, gain in gains], [clip for clip, _ in gains])
+    span = "" if found.low is None else f" [{found.low:+.3f}, {found.high:+.3f}]"
+    return f"{found.value:+.3f}{span}"
 
 
 def _verdict(reached: bool) -> str:

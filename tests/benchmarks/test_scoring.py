@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,12 +78,16 @@ def test_criteria() -> None:
     assert [row[3] for row in scoring.criteria_table(behind).rows] == ["FAIL", "FAIL"]
 
 
-def test_bootstrap_interval_holds_the_mean() -> None:
-    values = np.random.default_rng(0).normal(0.3, 0.1, 40)
-    low, high = scoring.interval(values)
-    assert low < values.mean() < high
-    assert high - low < 0.1
-    assert np.isnan(scoring.interval(values[:1])[0])
+def test_intervals_draw_clips_and_not_objects() -> None:
+    """Two objects a clip that gain alike are no more certain than one."""
+    gains = np.random.default_rng(0).normal(0.3, 0.1, 20).round(3)
+    before = [_track(OURS, 1, [0.0, 0.0], clip=f"c{n}") for n in range(20)]
+    after = [_track(OURS, 1, [0.0, float(gain)], clip=f"c{n}") for n, gain in enumerate(gains)]
+    single = scoring.compare_table(before, after).rows[0][6]
+    twice = [[*some, *(replace(track, number=2) for track in some)] for some in (before, after)]
+    assert scoring.compare_table(*twice).rows[0][6] == single
+    low, high = (float(end) for end in single.split("[")[1].strip("]").split(", "))
+    assert low < gains.mean() < high < low + 0.15
 
 
 def test_compare_pairs_tracks_by_what_they_are() -> None:

@@ -136,6 +136,25 @@ def differences(
     }
 
 
+def mean_estimate(
+    values: Sequence[float], videos: Sequence[str], *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> Estimate:
+    """The mean of single values with its interval, for what is no run: say the differences of two trackers.
+
+    Args:
+        values: NaN where there is none.
+        videos: of which video each value is; as long as ``values``.
+    """
+    rows = tuple(
+        Row(video, f"{place:08d}", {"value": float(value)})
+        for place, (video, value) in enumerate(zip(videos, values, strict=True))
+    )
+    if not rows:
+        return Estimate(math.nan, None, None, 0, "no video has it")
+    results = Results("vos", (), {}, (), rows, {})
+    return estimates(results, ["value"], draws=draws, seed=seed, level=level)["value"]
+
+
 def summary_estimates(results: Results, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Estimate]:
     """Every figure of the summary, with an interval where the rows make that figure and none where they do not."""
     made = estimates(results, draws=draws, seed=seed)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keepsight.cli.main import run as keepsight
 from keepsight.core import InputError
 from keepsight.evaluation import paired
 from keepsight.evaluation.report import Picture, open_run, read_run, write_run
@@ -140,6 +141,17 @@ def test_the_page_tells_figures_intervals_groups_and_the_worst(tmp_path):
     # A second report in the folder leaves nothing of the first behind.
     write_run(measured, tmp_path)
     assert not list((tmp_path / "pictures").iterdir())
+
+
+def test_the_page_is_made_anew_of_what_was_kept(tmp_path, capsys):
+    write_run(_run(), tmp_path, pictures=[Picture("video0000/1", "here", np.zeros((8, 8, 3), np.uint8))])
+    page = (tmp_path / "report.html").read_text()
+    (tmp_path / "report.html").unlink()
+    (tmp_path / "rows.csv").unlink()
+    assert keepsight(["eval", "report", str(tmp_path)]) == 0
+    assert "report.html" in capsys.readouterr().out
+    assert (tmp_path / "report.html").read_text() == page
+    assert (tmp_path / "rows.csv").exists()
 
 
 def test_made_says_which_code_and_weights(tmp_path):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from keepsight.cli.eval import box, concepts, diff, score, vos
+from keepsight.cli.eval import (
+    box,
+    concepts,
+    diff,
+    report,
+    score,
+    vos,
+)
 
 app = typer.Typer(help="Measure results against a truth, and compare runs.", no_args_is_help=True)
 
@@ -19,3 +26,4 @@ app.command("box")(box.box)
 app.command("concepts")(concepts.concepts)
 app.command("score")(score.score)
 app.command("diff")(diff.diff)
+app.command("report")(report.report)

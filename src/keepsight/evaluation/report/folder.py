@@ -84,17 +84,31 @@ def write_run(
     Raises:
         StoreError: the folder cannot be written.
     """
-    from keepsight.evaluation.report.page import write_report
-
     stored = tuple(_store(picture, out / PICTURES) for picture in pictures)
     run = Run(out, results, dict(made_now(results.settings) if made is None else made), stored)
     # What took hours to measure first; the page can be made of it again.
     with replacing_file(out / RUN) as path:
         path.write_text(_run_text(run), encoding="utf-8")
-    with replacing_file(out / ROWS) as path:
-        path.write_text(rows_table(results), encoding="utf-8", errors="backslashreplace")
-    write_report(run, out / PAGE)
+    write_pages(run)
     _sweep(out / PICTURES, {picture.path.name for picture in stored})
+
+
+def write_pages(run: Run) -> tuple[Path, Path]:
+    """Writes ``rows.csv`` and ``report.html`` of a run into its folder.
+
+    Returns:
+        Both paths.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    from keepsight.evaluation.report.page import write_report
+
+    table, page = run.folder / ROWS, run.folder / PAGE
+    with replacing_file(table) as path:
+        path.write_text(rows_table(run.results), encoding="utf-8", errors="backslashreplace")
+    write_report(run, page)
+    return table, page
 
 
 def read_run(folder: Path) -> Results:

@@ -72,6 +72,14 @@ def test_a_run_against_itself_changes_nothing(tmp_path):
     assert found.settings == ()
 
 
+@pytest.mark.parametrize(("videos", "verdict"), [(5, ""), (6, "better")])
+def test_a_handful_of_videos_proves_nothing(tmp_path, videos, verdict):
+    before, after = _results(videos=videos), _results(0.05, videos=videos)
+    [j, *_] = compare_runs(Run(tmp_path / "a", before, {}), Run(tmp_path / "b", after, {})).changes
+    assert j.difference.low > 0
+    assert j.verdict == verdict
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -17,6 +17,7 @@ from keepsight.evaluation.results import Results, Row
 from keepsight.store.files import replacing_file
 
 PAGE, FILE = "diff.html", "diff.json"
+_SEEN = 0.0005
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """ "better" or "worse" where the interval leaves zero out; otherwise empty."""
+        """ "better" or "worse" where the sign is certain; otherwise empty."""
         if not self.difference.certain:
             return ""
         return "better" if (self.difference.value > 0) != self.lower else "worse"
@@ -80,13 +81,13 @@ class Difference:
 
     @property
     def losses(self) -> list[RowChange]:
-        """Rows that became worse, the worst first."""
-        return [row for row in self.rows if row.change < 0]
+        """Rows that became worse by what can be seen in three digits, the worst first."""
+        return [row for row in self.rows if row.change <= -_SEEN]
 
     @property
     def gains(self) -> list[RowChange]:
-        """Rows that became better, the best first."""
-        return [row for row in reversed(self.rows) if row.change > 0]
+        """Rows that became better by what can be seen in three digits, the best first."""
+        return [row for row in reversed(self.rows) if row.change >= _SEEN]
 
 
 def compare_runs(before: Run, after: Run, *, common: bool = False, draws: int = DRAWS, seed: int = 0) -> Difference:

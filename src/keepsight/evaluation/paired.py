@@ -22,6 +22,8 @@ DRAWS = 10_000
 LEVEL = 0.95
 #: Below this many videos a bootstrap interval is noticeably too narrow.
 FEW_VIDEOS = 10
+#: Below this many videos no sign is certain: that all of five gain happens by chance more than once in twenty (sign test).
+LEAST_VIDEOS = 6
 NOT_OF_ROWS = "not made of the rows alone"
 _DRAWS_AT_ONCE = 4_000_000
 _OF_VIDEOS = " of videos"
@@ -50,8 +52,10 @@ class Estimate:
 
     @property
     def certain(self) -> bool:
-        """Whether a difference has its sign for certain: the interval leaves zero out."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        """Whether a difference has its sign for certain: the interval leaves zero out, and is of enough videos."""
+        if self.low is None or self.high is None or self.videos < LEAST_VIDEOS:
+            return False
+        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
@@ -330,5 +334,5 @@ def _estimate(value: float, drawn: Numbers | None, videos: int, level: float) ->
     if len(drawn) == 0:
         return Estimate(value, None, None, videos, "no draw has it")
     low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
-    why = f"only {videos} videos: the interval is too narrow" if videos < FEW_VIDEOS else ""
+    why = f"only {videos} videos" if videos < FEW_VIDEOS else ""
     return Estimate(value, float(low), float(high), videos, why)

@@ -135,14 +135,13 @@ def read_shard(text: str | None) -> tuple[int, int]:
 
 def _say(outcome: BoxOutcome) -> None:
     from keepsight.cli import show
+    from keepsight.cli.eval.figures import print_figures
 
     console = show.out()
     results = outcome.results
-    for line in (*outcome.lines, *(results.remarks if results is not None else ())):
+    for line in outcome.lines:
         console.print(f"note: {line}", markup=False)
     if results is not None:
-        width = max(len(name) for name in results.summary)
-        for name, value in results.summary.items():
-            console.print(f"  {name:<{width}}  {value:.4f}", markup=False)
+        print_figures(console, results)
         console.print(f"Report: {show.shown(outcome.out / 'report.html')}", markup=False)
     console.print(f"Predictions: {show.shown(outcome.predictions)}", markup=False)

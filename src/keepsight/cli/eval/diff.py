@@ -51,6 +51,7 @@ def _print(difference: Difference, files: list[Path]) -> None:
     from rich.text import Text
 
     from keepsight.cli import show
+    from keepsight.evaluation.paired import FEW_VIDEOS
     from keepsight.evaluation.report.diff_page import change_views, run_names
 
     console = show.out(least_width=_WIDTH)
@@ -66,6 +67,8 @@ def _print(difference: Difference, files: list[Path]) -> None:
         cells = (name, view.before, view.after, view.difference, f"[{view.interval}]" if view.interval else "-", told)
         table.add_row(*(Text(cell) for cell in cells))  # names from outside are no markup
     console.print(table)
+    if any(0 < change.difference.videos < FEW_VIDEOS for change in difference.changes):
+        console.print(f"Below {FEW_VIDEOS} videos intervals are too narrow.")
     if difference.settings:
         console.print("Settings that differ:")
         for name, old, new in difference.settings:

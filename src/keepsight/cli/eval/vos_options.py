@@ -90,13 +90,10 @@ def switches(
 def say(results: Results, out: Path) -> None:
     """The figures, how they came about, and where the rest is."""
     from keepsight.cli import show
+    from keepsight.cli.eval.figures import print_figures
 
     console = show.out()
-    for line in results.remarks:
-        console.print(f"note: {line}", markup=False)
-    width = max(len(name) for name in results.summary)
-    for name, value in results.summary.items():
-        console.print(f"  {name:<{width}}  {value:.4f}", markup=False)
+    print_figures(console, results)
     videos = len({row.video for row in results.rows})
     console.print(f"{len(results.rows)} objects of {videos} videos.")
     for line in results.protocol:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keepsight.evaluation.paired import LEVEL
+from keepsight.evaluation.paired import LEAST_VIDEOS, LEVEL
 from keepsight.evaluation.report.charts import Plot, course, curve_plot, histogram, scatter, series_plot
 from keepsight.evaluation.report.page import number, pictures_by_row, read_pictures, shown_series, subtitle, title
 from keepsight.render.pages import write_page
@@ -26,7 +26,7 @@ class ChangeView:
     """A figure of both runs in digits, and its interval as a bar.
 
     Attributes:
-        verdict: "better", "worse", "no clear change" or, without an interval, empty.
+        verdict: "better", "worse", "no change", "no clear change", "too few to tell" or, without an interval, empty.
         bar: left end, right end and middle in percent of a scale that has zero in its middle; ``None`` without an interval.
     """
 
@@ -129,7 +129,8 @@ def _view(change: Change, scale: float) -> ChangeView:
     interval, bar, verdict = "", None, ""
     if each.low is not None and each.high is not None:
         interval = f"{number(each.low, True)} to {number(each.high, True)}"
-        verdict = change.verdict or ("no change" if each.low == each.high == 0 else "no clear change")
+        unclear = "no clear change" if each.videos >= LEAST_VIDEOS else "too few to tell"
+        verdict = change.verdict or ("no change" if each.low == each.high == 0 else unclear)
         if max(abs(each.low), abs(each.high)) <= scale:
             left, right, middle = (50 + 50 * end / scale for end in (each.low, each.high, each.value))
             bar = (round(left, 2), round(right, 2), round(middle, 2))

@@ -24,6 +24,7 @@ _MOST_WITH_PICTURES = 24
 _PICTURES_A_ROW = 4
 _MOST_VIDEOS = 3000
 _COLUMNS = 6
+_MEASURES_A_ROW = 3
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def worst_views(run: Run) -> list[RowView]:
     return [
         RowView(
             row.name,
-            tuple((name, number(row.values[name])) for name in measures if name in row.values),
+            tuple((name, number(row.values[name])) for name in measures[:_MEASURES_A_ROW] if name in row.values),
             row.attributes,
             series_plot("", [("", row)], shown_series([row], run.results)[:2]),
             read_pictures(pictures.get(row.name, ())),

@@ -138,15 +138,14 @@ def concepts(
 
 def _say(outcome: ConceptOutcome) -> None:
     from keepsight.cli import show
+    from keepsight.cli.eval.figures import print_figures
 
     console = show.out()
     results = outcome.results
-    for line in (*outcome.lines, *(results.remarks if results is not None else ())):
+    for line in outcome.lines:
         console.print(f"note: {line}", markup=False)
     if results is not None:
-        width = max(len(name) for name in results.summary)
-        for name, value in results.summary.items():
-            console.print(f"  {name:<{width}}  {value:.4f}", markup=False)
+        print_figures(console, results)
         console.print(f"Report: {show.shown(outcome.out / 'report.html')}", markup=False)
     if outcome.predictions is not None:
         console.print(f"Predictions: {show.shown(outcome.predictions)}", markup=False)

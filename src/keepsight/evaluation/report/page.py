@@ -98,8 +98,11 @@ def write_report(run: Run, path: Path) -> None:
 
 
 def title(results: Results) -> str:
-    """The data set where it is named, or else the task."""
-    return str(results.settings.get("dataset") or TASKS[results.task])
+    """The data set where it is named, a folder by its own name, or else the task."""
+    dataset, root = (results.settings.get(name) for name in ("dataset", "root"))
+    if dataset == "folder" and root:
+        return Path(str(root)).name or str(root)
+    return str(dataset or TASKS[results.task])
 
 
 def subtitle(results: Results) -> str:

@@ -11,10 +11,13 @@ from tiny_sam3 import LONGEST, SIZE, PixelSam3, sam3, session_of, tokenizer
 
 import keepsight
 from keepsight.concepts import Concept, ConceptRules, ConceptSession, Exemplar
+from keepsight.concepts.choosing import choose, pick
 from keepsight.concepts.sam3 import Sam3Detector
 from keepsight.core import InputError, ModelError
+from keepsight.models.builtin.backbone import load_builtin
 from keepsight.models.sam3.examples import example_tokens, roi_align
-from keepsight.tracking import Sight
+from keepsight.models.sam3.whole import Sam3Backbone
+from keepsight.tracking import Sight, Tracker
 from reference import indexed_video
 from tiny_models import video
 
@@ -202,6 +205,32 @@ def test_loaded_from_a_folder_it_finds_and_follows(tmp_path):
     assert results[0].objects
     # Without the detector the same folder gives the tracker alone.
     assert not hasattr(keepsight.load(tmp_path, device="cpu").backbone, "whole")
+
+
+def test_beside_another_tracker_the_detector_comes_alone_and_finds_the_same(tmp_path):
+    model = sam3(0)
+    whole, alone = tmp_path / "whole", tmp_path / "alone"
+    model.save_pretrained(whole)
+    model.detector_model.save_pretrained(alone)
+    rgb = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    other = load_builtin()
+    answers = []
+    for folder in (whole, alone):
+        tokenizer().save_pretrained(folder)
+        assert choose(str(folder), "builtin") == str(folder)
+        detector = pick(str(folder), Tracker(other))
+        assert not hasattr(detector.backbone, "whole")
+        answers.append(detector.detect([Sight(other, rgb)], CONCEPTS)[0])
+    backbone = Sam3Backbone(model, folder=whole)
+    answers.append(Sam3Detector(backbone).detect([Sight(backbone, rgb)], CONCEPTS)[0])
+    assert len(answers[0])
+    for found in answers[1:]:
+        assert np.allclose(found.scores, answers[0].scores, atol=1e-5)
+        assert torch.allclose(found.masks, answers[0].masks, atol=1e-4)
+    # Beside its own model the features are shared.
+    assert choose(str(whole), whole) == "sam3"
+    with pytest.raises(ModelError, match="cannot follow them; give it as --detector"):
+        keepsight.load(alone)
 
 
 def test_without_words_it_says_so(tmp_path):

@@ -107,6 +107,9 @@ def choose(name: str | None, model: str | Path) -> str:
         found = None
     if found is not None and found.detects:
         return found.name
+    if found is not None and _holds_sam3_detector(found):
+        # The model's own detector shares its image features.
+        return "sam3" if local_dir(found) == local_dir(resolve(model)) else found.name
     close = difflib.get_close_matches(wanted.lower(), names(), n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise InputError(f"There is no detector '{name}'.{hint} Detectors: {', '.join(names())}.")
@@ -147,6 +150,10 @@ def pick(name: str | None, tracker: Tracker, *, model: str | Path | None = None)
         from keepsight.concepts.likeness import LikenessDetector
 
         return LikenessDetector(tracker.backbone)
+    if resolve(chosen).family.startswith("sam3"):
+        from keepsight.concepts.sam3 import Sam3Detector
+
+        return Sam3Detector.load(chosen, device=device)
     from keepsight.concepts.grounding import load_grounding
 
     return load_grounding(chosen, device=device)
@@ -158,8 +165,8 @@ def _is_here(model: str) -> bool:
 
 
 def _holds_sam3_detector(entry: ModelEntry) -> bool:
-    """Whether a checkpoint of SAM 3's family is the whole of it: its tracker is published by itself, too."""
-    folder = local_dir(entry)
+    """Whether a checkpoint is the whole of SAM 3: its tracker is published by itself, too."""
+    folder = None if entry.family == "builtin" else local_dir(entry)
     return folder is not None and read_config(folder).get("model_type") == "sam3_video"
 
 

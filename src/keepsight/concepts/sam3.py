@@ -17,9 +17,11 @@ from torch import Tensor
 
 from keepsight.concepts.detector import Concept, Detections, Exemplar
 from keepsight.core.errors import InputError, ModelError
-from keepsight.models.loading import load_backbone
+from keepsight.models.loading import load_sam3_detector
+from keepsight.models.sam3.detector import Sam3Eyes
 from keepsight.models.sam3.examples import example_tokens
-from keepsight.models.sam3.whole import Sam3Backbone, Sam3Vision
+from keepsight.models.sam3.vision import Sam3Vision
+from keepsight.models.sam3.whole import Sam3Backbone
 from keepsight.tracking import Sight
 
 REMEMBERED_TEXTS = 64
@@ -54,7 +56,7 @@ class Sam3Detector:
     encoder once for both. Beside another tracker it encodes frames itself.
 
     Args:
-        backbone: the whole of SAM 3.
+        backbone: the whole of SAM 3, or its detector alone.
         tokenizer: of its text encoder; default: the one in the backbone's folder.
         least: detections with lower scores are not given.
         concepts_per_call: concepts that go through the head together; default 1 on a CPU, 8 elsewhere.
@@ -66,14 +68,14 @@ class Sam3Detector:
 
     def __init__(
         self,
-        backbone: Sam3Backbone,
+        backbone: Sam3Backbone | Sam3Eyes,
         tokenizer: Any = None,
         *,
         least: float = 0.05,
         concepts_per_call: int | None = None,
     ) -> None:
         self.backbone = backbone
-        self.tokenizer = tokenizer if tokenizer is not None else _tokenizer_of(backbone)
+        self.tokenizer = tokenizer if tokenizer is not None else tokenizer_of(backbone.folder)
         self.longest = int(backbone.detector.config.text_config.max_position_embeddings)
         self.least = least
         self.concepts_per_call = concepts_per_call or (1 if backbone.device.type == "cpu" else 8)
@@ -86,13 +88,13 @@ class Sam3Detector:
     ) -> Sam3Detector:
         """A detector with weights of its own, for use beside another tracker.
 
+        Args:
+            name: "sam3", or the folder of a checkpoint of SAM 3 or of its detector alone.
+
         Raises:
             ModelError: unknown, not downloaded, gated or damaged, or a checkpoint without the detector.
         """
-        backbone = load_backbone(name, device=device, dtype=dtype, with_detector=True)
-        if not isinstance(backbone, Sam3Backbone):
-            raise ModelError(f"'{name}' has no detector of words; sam3 has.")
-        return cls(backbone, **settings)
+        return cls(load_sam3_detector(name, device=device, dtype=dtype), **settings)
 
     # -- what is asked -----------------------------------------------------------------------------------------------
     @torch.inference_mode()
@@ -146,11 +148,11 @@ class Sam3Detector:
         return [self._look(sight, concepts, asked) for sight in sights]
 
     def _vision(self, sight: Sight) -> Sam3Vision:
-        if sight.backbone is self.backbone:
+        if isinstance(self.backbone, Sam3Backbone) and sight.backbone is self.backbone:
             [row] = sight.see([sight.whole])
             return self.backbone.vision(sight.features, row)
-        features = self.backbone.encode_image(self.backbone.preprocess(sight.pixels(sight.whole)))
-        return self.backbone.vision(features, 0)
+        backbone: Any = self.backbone  # each reads the features that it made
+        return backbone.vision(backbone.encode_image(backbone.preprocess(sight.pixels(sight.whole))), 0)
 
     def _look(self, sight: Sight, concepts: Sequence[Concept], asked: Sequence[_Tokens]) -> Detections:
         vision = self._vision(sight)
@@ -206,19 +208,24 @@ def _keep(store: OrderedDict[Any, _Tokens], key: Any, tokens: _Tokens, most: int
         store.popitem(last=False)
 
 
-def _tokenizer_of(backbone: Sam3Backbone) -> Any:
+def tokenizer_of(folder: Path | None) -> Any:
+    """The words of a SAM 3 checkpoint.
+
+    Raises:
+        ModelError: no folder, or none that can be read in it.
+    """
     from transformers import AutoTokenizer
 
-    if backbone.folder is None:
+    if folder is None:
         raise ModelError("This SAM 3 was not loaded from a folder, so its words are unknown; give a tokenizer.")
     unreadable = ModelError(
-        f"The folder {backbone.folder} has no tokenizer that can be read; download the model again with "
+        f"The folder {folder} has no tokenizer that can be read; download the model again with "
         "'keepsight models download sam3'."
     )
     # Without a word list the library makes a tokenizer that knows no words.
-    if not any((backbone.folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         raise unreadable
     try:
-        return AutoTokenizer.from_pretrained(backbone.folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise unreadable from error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,10 +18,17 @@ from keepsight.models.devices import resolve_device, resolve_dtype
 from keepsight.models.download import missing_weights
 from keepsight.models.registry import ModelEntry, local_dir, read_config, resolve
 
+if TYPE_CHECKING:
+    from keepsight.models.sam3.detector import Sam3Eyes
+
 _CLASSES = {"sam2": "Sam2VideoModel", "sam3": "Sam3TrackerVideoModel", "edgetam": "EdgeTamVideoModel"}
+SAM3_WITH_DETECTOR = ("sam3_video", "sam3")
+"""``model_type`` of the checkpoints that hold SAM 3's detector."""
 _UNUSED_BY_DESIGN = {
     # The text detector of a SAM 3 checkpoint; only the tracker is used here.
     "sam3": re.compile(r"^(detector_model|tracker_neck)\."),
+    # And the tracker, where only the detector is.
+    "sam3-detector": re.compile(r"^(tracker_model|tracker_neck)\."),
     # Tables that are computed; old checkpoints hold them.
     "grounding-dino": re.compile(r"\.position_ids$"),
     "owlv2": re.compile(r"\.position_ids$|^box_bias$"),
@@ -90,6 +97,40 @@ def _load_whole_sam3(
     cls: Any = transformers.Sam3VideoModel
     model = from_folder(cls, folder, replace(entry, family="sam3-whole"), dtype)
     return Sam3Backbone(model.to(device), entry.name, folder=folder, dynamic_multimask=dynamic_multimask)
+
+
+def load_sam3_detector(name: str | Path, *, device: str = "auto", dtype: str = "auto") -> Sam3Eyes:
+    """SAM 3's detector by itself, from a checkpoint of the whole or of the detector alone.
+
+    Raises:
+        ModelError: unknown, not downloaded, gated, damaged, or a checkpoint without the detector.
+        InputError: a device or dtype that cannot be used.
+    """
+    import transformers
+
+    from keepsight.models.sam3.detector import Sam3Eyes
+
+    entry = resolve(str(name))
+    folder = sam3_detector_folder(entry)
+    target = resolve_device(device)
+    cls: Any = transformers.Sam3Model
+    precision = resolve_dtype(dtype, target, family="sam3")
+    model = from_folder(cls, folder, replace(entry, family="sam3-detector"), precision)
+    return Sam3Eyes(model.to(target), entry.name, folder=folder)
+
+
+def sam3_detector_folder(entry: ModelEntry) -> Path:
+    """Folder of a checkpoint that holds SAM 3's detector, alone or with the tracker.
+
+    Raises:
+        ModelError: not downloaded, or without the detector.
+    """
+    folder = local_dir(entry)
+    if folder is None:
+        raise missing_weights(entry)
+    if entry.family == "builtin" or read_config(folder).get("model_type") not in SAM3_WITH_DETECTOR:
+        raise ModelError(f"'{entry.name}' has no detector of words; sam3 has.")
+    return folder
 
 
 def load_transformers(
@@ -164,6 +205,14 @@ def from_folder(
         raise ModelError(f"{entry.title} in {folder} cannot be loaded: {_first_line(error)}") from error
     check_weights(report, entry)
     return model
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """Writes config.json and safetensors of a model of transformers."""
+    import transformers
+
+    with _silent(transformers):
+        model.save_pretrained(folder)
 
 
 def set_image_size(config: Any, size: int) -> None:

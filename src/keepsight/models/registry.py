@@ -16,14 +16,14 @@ from typing import Any
 from keepsight.core.errors import ModelError
 
 #: ``model_type`` of a checkpoint's config.json -> the family whose backbone loads it. Image and video checkpoints of a family
-#: hold the same weights; a SAM 3 checkpoint holds a detector of words too.
+#: hold the same weights; the checkpoint of the whole of SAM 3 holds a detector of words too, which is also found by itself.
 MODEL_TYPES: dict[str, str] = {
     "keepsight_builtin": "builtin",
     "sam2": "sam2",
     "sam2_video": "sam2",
     "edgetam": "edgetam",
     "edgetam_video": "edgetam",
-    "sam3": "sam3",
+    "sam3": "sam3-detector",
     "sam3_video": "sam3",
     "sam3_tracker": "sam3",
     "sam3_tracker_video": "sam3",
@@ -32,7 +32,7 @@ MODEL_TYPES: dict[str, str] = {
 }
 
 #: Families that find what a word names and cannot follow it.
-DETECTORS = ("grounding-dino", "owlv2")
+DETECTORS = ("grounding-dino", "owlv2", "sam3-detector")
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from keepsight.models.sam3.whole import Sam3Vision
+from keepsight.models.sam3.vision import Sam3Vision
 
 
 def roi_align(features: Tensor, boxes: Tensor, size: int) -> Tensor:

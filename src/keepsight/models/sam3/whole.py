@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from keepsight.models.sam2.hf_video import HFImageFeatures, HFVideoBackbone, _ConstantPositions
+from keepsight.models.sam3.vision import Sam3Vision, as_map, vision_of
 
 
 @dataclass(eq=False)
@@ -22,26 +23,6 @@ class Sam3ImageFeatures(HFImageFeatures):
     """The tracker's features of V views, and the patch features ``(V, g * g, C)`` that the detector's neck reads."""
 
     patches: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Sam3Vision:
-    """One frame as the detector's head takes it (transformers' ``Sam3VisionEncoderOutput``, as far as that is read)."""
-
-    last_hidden_state: Tensor
-    fpn_hidden_states: tuple[Tensor, ...]
-    fpn_position_encoding: tuple[Tensor, ...]
-    hidden_states: None = None
-    attentions: None = None
-
-    def expand(self, batch: int) -> Sam3Vision:
-        """The same frame for a batch of questions; nothing is copied."""
-
-        def wide(levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return tuple(level.expand(batch, *level.shape[1:]) for level in levels)
-
-        hidden = self.last_hidden_state.expand(batch, -1, -1)
-        return Sam3Vision(hidden, wide(self.fpn_hidden_states), wide(self.fpn_position_encoding))
 
 
 class Sam3Backbone(HFVideoBackbone):
@@ -70,20 +51,15 @@ class Sam3Backbone(HFVideoBackbone):
     def encode_image(self, pixels: Tensor) -> Sam3ImageFeatures:
         patches = self.detector.vision_encoder.backbone(pixels).last_hidden_state
         # The last level is the detector's alone.
-        levels = list(self.whole.tracker_neck(self._as_map(patches))[0][:-1])
+        levels = list(self.whole.tracker_neck(as_map(patches))[0][:-1])
         heads = self.model.mask_decoder
         levels[0], levels[1] = heads.conv_s0(levels[0]), heads.conv_s1(levels[1])
         return Sam3ImageFeatures(fine=levels[:-1], top=levels[-1], patches=patches)
 
-    def _as_map(self, patches: Tensor) -> Tensor:
-        return patches.transpose(1, 2).reshape(len(patches), -1, *self.grid)
-
     @torch.inference_mode()
     def vision(self, features: Sam3ImageFeatures, view: int) -> Sam3Vision:
         """One view of a frame through the detector's neck."""
-        patches = features.patches[view : view + 1]
-        levels, positions = self.detector.vision_encoder.neck(self._as_map(patches))
-        return Sam3Vision(patches, tuple(levels), tuple(positions))
+        return vision_of(self.detector, features.patches[view : view + 1])
 
     def join_features(self, parts: Sequence[HFImageFeatures]) -> Sam3ImageFeatures:
         joined = super().join_features(parts)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +43,14 @@ class Schedule:
     seconds: float | None = None
     warmup: int = 100
     floor: float = 0.02
+    shape: Literal["cosine", "inverse-sqrt"] = "cosine"
 
     def rate(self, step: int, progress: float) -> float:
-        """Learning rate: linear warm-up by steps, then cosine by progress down to `floor` of the peak."""
+        """Learning rate: linear warm-up by steps, then cosine by progress down to `floor` of the peak, or by the inverse
+        square root of the steps (Vaswani et al., 2017, equation 3)."""
+        if self.shape == "inverse-sqrt":
+            warmup = max(1, self.warmup)
+            return self.peak * min((step + 1) / warmup, math.sqrt(warmup / (step + 1)))
         wave = self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         return self.peak * wave * min(1.0, (step + 1) / max(1, self.warmup))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from keepsight.cli.train.builtin import builtin
+from keepsight.cli.train.detector import detector
 from keepsight.cli.train.tracker import tracker
 
 app = typer.Typer(help="Train a model.", no_args_is_help=True)
@@ -17,3 +18,4 @@ def _train() -> None:
 
 app.command("tracker")(tracker)
 app.command("builtin")(builtin)
+app.command("detector")(detector)

@@ -290,3 +290,17 @@ def test_a_batch_without_any_object_teaches_presence_alone(detector):
     total, parts = detector_loss(head, nothing, Weights(), RULES)
     assert float(total.detach()) == pytest.approx(float(parts["presence"]))
     assert float(total.detach()) > 0
+
+
+def test_in_mixed_precision_the_loss_is_nearly_the_same(detector):
+    targets = targets_for(np.random.default_rng(6), [2, 1, 0], cells=16)
+    losses = []
+    for mixed in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            head, _ = ask(detector, ["red", "green", "blue"])
+            loss, _ = detector_loss(head, targets, Weights(), RULES)
+        loss.backward()
+        losses.append(float(loss.detach()))
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+    assert all(torch.isfinite(p.grad).all() for p in detector.parameters() if p.grad is not None)
+    detector.zero_grad(set_to_none=True)

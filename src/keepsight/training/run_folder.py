@@ -17,11 +17,15 @@ from keepsight.core import InputError, StoreError
 from keepsight.evaluation.paired import Estimate
 from keepsight.store.files import replacing_file
 
-SETTINGS, VERDICT, REFUSED, TRIAL = "settings.json", "verdict.json", "not-better", ".trial"
+SETTINGS, VERDICT, REFUSED = "settings.json", "verdict.json", "not-better"
+TRIAL, SOURCES = ".trial", ".sources"
 NOT_BETTER = 3
 """Exit code of a run that worked and did not help."""
 
 _CONFIG = "config.json"
+_BEGUN = {SOURCES, "cache"}
+"""What a run that was stopped at once may have left before its settings were written."""
+
 _WEIGHTS = ("model*.safetensors", "weights.safetensors", "model.safetensors.index.json")
 _MADE = ("checkpoint.pt", "curve.csv", "curve.png", VERDICT)
 
@@ -57,7 +61,7 @@ class RunFolder:
                 f"{self.path} holds an earlier run; go on with it by --resume, replace it by --overwrite, or choose another "
                 "--out."
             )
-        elif self.path.is_dir() and any(self.path.iterdir()) and not ours:
+        elif self.path.is_dir() and not ours and any(item.name not in _BEGUN for item in self.path.iterdir()):
             raise StoreError(f"{self.path} is not empty and no run of this command; choose another --out.")
         try:
             self.path.mkdir(parents=True, exist_ok=True)

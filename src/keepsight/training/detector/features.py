@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +22,14 @@ class KeptFeatures:
     """Patch features by picture.
 
     Args:
-        folder: where they are kept; what lies there of another model is removed.
-        identity: of model and pictures; features are those of this one alone.
+        folder: where they are kept, those of one model alone; processes may share it, for a file appears whole.
         dtype: in which they are kept, and used: a picture looks the same the first time and later.
         limit_bytes: no more is written once so much is there; what did not fit is encoded every time.
     """
 
-    def __init__(self, folder: Path, identity: str, dtype: torch.dtype, limit_bytes: float = float("inf")) -> None:
+    def __init__(self, folder: Path, dtype: torch.dtype, limit_bytes: float = float("inf")) -> None:
         self.folder, self.dtype, self._limit = folder, dtype, limit_bytes
-        mark = folder / "made_by.json"
-        known = json.loads(mark.read_text("utf-8")) if mark.exists() else None
-        if known != {"identity": identity}:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            mark.write_text(json.dumps({"identity": identity}), "utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
         self.held_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
     def path(self, name: str, flipped: bool) -> Path:

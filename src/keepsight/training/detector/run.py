@@ -31,7 +31,7 @@ from keepsight.training.detector.settings import DetectorSettings
 from keepsight.training.detector.trainee import Trainee, check_base, load_trainee
 from keepsight.training.detector.words import Words
 from keepsight.training.ranks import Ranks
-from keepsight.training.run_folder import RunFolder, is_better, measures_of
+from keepsight.training.run_folder import SOURCES, VERDICT, RunFolder, is_better, measures_of
 from keepsight.training.tracker.budget import SLACK, free_bytes, weigh
 from keepsight.training.tracker.curve import draw_curve
 from keepsight.training.trainer import Schedule, Trainer
@@ -186,7 +186,7 @@ class _Run:
     ) -> None:
         self.folder, self.sources, self.settings, self.place = folder, sources, settings, place
         self.device, self.ranks, self.log = device, ranks, log
-        self.scratch = folder.path / f".sources{ranks.rank or ''}"
+        self.scratch = folder.path / SOURCES / str(ranks.rank)
 
     def __call__(self, *, resume: bool) -> Outcome | None:
         learned, held = self._albums()
@@ -202,9 +202,8 @@ class _Run:
         learner = DetectorLearner(trainee, looker, words, learned, _names(learned), self.ranks.size)
         trainer = self._trainer(learner, steps)
         resumed = resume and trainer.resume()
-        if resumed:
-            trainer.accumulate = learner.settings.accumulate
-        self._fit(learner, trainer, resumed=resumed)
+        self._fit(learner, resumed=resumed)
+        self._agree(learner, trainer)
         trainer.run(learner.step, every=max(1, min(25, steps // 20)))
         learner.close()
         self.ranks.wait()
@@ -214,10 +213,10 @@ class _Run:
 
     # -- what there is -----------------------------------------------------------------------------------------------
     def _albums(self) -> tuple[Album, Album]:
-        whole = self._read(self.sources.data)
+        whole = self._read(self.sources.data, "data")
         self.log(f"data: {whole.line()}")
         if self.sources.held_out:
-            learned, held = whole, self._read(self.sources.held_out)
+            learned, held = whole, self._read(self.sources.held_out, "held-out")
             if not held.phrases:
                 raise InputError("The pictures for the measurement have no object.")
         else:
@@ -226,7 +225,7 @@ class _Run:
         self.log(f"kept back: {held.line()}")
         return learned, held
 
-    def _read(self, paths: Sequence[Path]) -> Album:
+    def _read(self, paths: Sequence[Path], name: str) -> Album:
         albums, others = [], []
         for path in paths:
             if _is_coco(path):
@@ -234,9 +233,8 @@ class _Run:
             else:
                 others.append(path)
         if others:
-            scratch = self.scratch / str(len(others[0].parts))
             step, tracked = self.settings.frame_step, self.sources.tracked
-            albums.append(read_footage(others, scratch, frame_step=step, tracked=tracked))
+            albums.append(read_footage(others, self.scratch / name, frame_step=step, tracked=tracked))
         return join(albums)
 
     def _steps(self, learned: Album) -> int:
@@ -250,11 +248,11 @@ class _Run:
         if self.settings.sees_anew:
             return Looker(trainee.detector, self.device, None, amp)
         root = self.place.cache or self.folder.path / "cache"
-        # Processes that train together may all make the same picture's features; each file appears whole.
-        identity = f"{weights_fingerprint(trainee.folder)}-{'bf16' if amp else 'fp32'}"
         dtype = torch.bfloat16 if amp else torch.float32
-        kept = KeptFeatures(root / identity, identity, dtype, self.place.cache_gb * 1e9)
-        return Looker(trainee.detector, self.device, kept, amp)
+        looker = Looker(trainee.detector, self.device, None, amp)
+        made_by = f"{weights_fingerprint(trainee.folder)}-{looker.eyes.image_size}-{'bf16' if amp else 'fp32'}"
+        looker.kept = KeptFeatures(root / made_by, dtype, self.place.cache_gb * 1e9)
+        return looker
 
     def _write(self, learned: Album, held: Album, trainee: Trainee, steps: int) -> None:
         parameters = sum(parameter.numel() for group in trainee.groups for parameter in group.parameters)
@@ -306,7 +304,15 @@ class _Run:
         )
         return trainer
 
-    def _fit(self, learner: DetectorLearner, trainer: Trainer, *, resumed: bool) -> None:
+    def _agree(self, learner: DetectorLearner, trainer: Trainer) -> None:
+        """Batches of the size that the first process chose, in all of them."""
+        for name in ("batch", "accumulate", "phrases"):
+            mine = getattr(learner.settings, name)
+            if (told := int(self.ranks.agree(mine))) != mine:
+                learner.notes[name] = told
+        trainer.accumulate = learner.settings.accumulate
+
+    def _fit(self, learner: DetectorLearner, *, resumed: bool) -> None:
         """Weighs the fullest batch and makes batches smaller until it fits."""
         wanted = self.place.memory_gb
         free = free_bytes(self.device) if wanted is None else int(wanted * 1e9)
@@ -329,7 +335,6 @@ class _Run:
                     f"Training needs {what}, and {free / 1e9:.3g} GB are free; free some memory, leave masks out with "
                     "--no-masks, or use a machine with more."
                 )
-            trainer.accumulate = learner.settings.accumulate
             self._tell_size(learner, f"{what} would not fit into {free / 1e9:.3g} GB")
 
     def _tell_size(self, learner: DetectorLearner, why: str) -> None:
@@ -351,10 +356,10 @@ class _Run:
         write_run(judge.results(after, str(self.folder.path)), self.folder.path / "after")
         if (self.folder.path / "curve.csv").exists():
             draw_curve(self.folder.path / "curve.csv", self.folder.path / "curve.png")
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        shutil.rmtree(self.scratch.parent, ignore_errors=True)
         measures = measures_of(before.summary, after.summary, {after.headline: gain})
         verdict = {"better": better, "weights": str(weights), "tracks": trainee.keeps_tracker, "measures": measures}
-        self.folder.write("verdict.json", verdict)
+        self.folder.write(VERDICT, verdict)
         return Outcome(better, self.folder.path, weights, trainee.keeps_tracker, before, after, gain)
 
 

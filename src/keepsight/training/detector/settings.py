@@ -84,7 +84,7 @@ class DetectorSettings:
     steps: int | None = None
     epochs: float = 20.0
     batch: int = 1
-    accumulate: int = 1
+    accumulate: int = 2
     phrases: int = 4
     negatives: float = 0.5
     rate: float = 8e-5

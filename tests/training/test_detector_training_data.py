@@ -38,6 +38,10 @@ def coco(folder: Path, annotations: list[dict], **changes) -> Path:
     return folder
 
 
+TWO = {"images": [{"id": number, "file_name": "a.png", "width": 40, "height": 30} for number in (7, 8)]}
+CHAIR = {"image_id": 8, "category_id": 5, "bbox": [0, 0, 4, 4]}
+
+
 # -- COCO ------------------------------------------------------------------------------------------------------------
 def test_polygons_runs_boxes_and_crowds_are_read_as_pycocotools_reads_them(tmp_path):
     square = np.zeros((30, 40), np.uint8)
@@ -51,10 +55,12 @@ def test_polygons_runs_boxes_and_crowds_are_read_as_pycocotools_reads_them(tmp_p
             {"bbox": [30, 20, 20, 5]},
             {"segmentation": {"size": [30, 40], "counts": [0, 600, 600]}, "bbox": [0, 0, 20, 30], "iscrowd": 1},
             {"bbox": [50, 0, 5, 5]},
+            CHAIR,
         ],
+        **TWO,
     )
     album = read_coco(folder)
-    [picture] = album.pictures
+    [picture, _] = album.pictures
     with redirect_stdout(io.StringIO()):
         theirs = COCO(str(folder / "annotations.json"))
     first, second, third, crowd = picture.objects
@@ -65,14 +71,20 @@ def test_polygons_runs_boxes_and_crowds_are_read_as_pycocotools_reads_them(tmp_p
     assert (crowd.crowd, len(picture.of("cow"))) == (True, 3)
     assert (picture.present, picture.absent) == (("cow",), ("garden chair",))
     assert album.line() == (
-        "1 pictures; 3 objects (1 with a box only); 1 phrases: cow. "
+        "2 pictures; 4 objects (2 with a box only); 2 phrases: cow, garden chair. "
         "Left out: 1 crowds, 1 objects without a pixel on the picture."
     )
 
 
 def test_a_crowd_is_neither_there_nor_absent(tmp_path):
-    [picture] = read_coco(coco(tmp_path, [{"bbox": [1, 1, 9, 9], "iscrowd": 1}])).pictures
+    [picture, other] = read_coco(coco(tmp_path, [{"bbox": [1, 1, 9, 9], "iscrowd": 1}, CHAIR], **TWO)).pictures
     assert (picture.present, picture.absent) == ((), ("garden chair",))
+    assert (other.present, other.absent) == (("garden chair",), ("cow",))
+
+
+def test_what_is_on_no_picture_was_never_looked_for(tmp_path):
+    [picture] = read_coco(coco(tmp_path, [{"bbox": [1, 1, 9, 9]}])).pictures
+    assert (picture.present, picture.absent) == (("cow",), ())
 
 
 def test_lvis_says_who_was_looked_for(tmp_path):

@@ -54,6 +54,7 @@ def read_coco(source: Path, images: Path | None = None) -> Album:
 
     Categories become phrases, with ``_`` as a space; a category that is not on a picture was looked for and is absent there
     (LVIS names those that were: ``neg_category_ids``; and those that may be there unmarked: ``not_exhaustive_category_ids``).
+    Nobody looked for a category that is on no picture of the file: tools write their own into it, such as "objects".
 
     Args:
         images: folder of the pictures; default: beside the file, or in ``images`` there.
@@ -67,8 +68,9 @@ def read_coco(source: Path, images: Path | None = None) -> Album:
         categories = {item["id"]: _phrase(item["name"]) for item in data["categories"]}
         entries = {item["id"]: item for item in data["images"]}
         marked: dict[Any, list[dict[str, Any]]] = {number: [] for number in entries}
-        strays = 0
+        used, strays = set(), 0
         for entry in data["annotations"]:
+            used.add(str(entry.get("category_id")))
             if entry["image_id"] in marked:
                 marked[entry["image_id"]].append(entry)
             else:
@@ -77,6 +79,7 @@ def read_coco(source: Path, images: Path | None = None) -> Album:
         raise InputError(f"{file} is not COCO: {error} is missing or of the wrong kind.") from error
     if strays:
         raise InputError(f"{file}: {strays} annotations are of pictures that the file does not have.")
+    looked_for = [phrase for number, phrase in categories.items() if str(number) in used]
     album = Album()
     roots = [images] if images is not None else [file.parent, file.parent / "images"]
     missing: list[str] = []
@@ -94,7 +97,7 @@ def read_coco(source: Path, images: Path | None = None) -> Album:
         )
         here = {item.phrase for item in objects}
         series = str(file.resolve()) if "frame" in entry else None
-        absent = tuple(phrase for phrase in _judged(entry, categories) if phrase not in here)
+        absent = tuple(phrase for phrase in _judged(entry, categories, looked_for) if phrase not in here)
         album.pictures.append(Picture(name, PictureFile(path, height, width), height, width, objects, absent, series))
     if missing:
         where = " or ".join(str(root) for root in roots)
@@ -183,11 +186,11 @@ def _check_size(path: Path, height: int, width: int) -> None:
         )
 
 
-def _judged(entry: Mapping[str, Any], categories: Mapping[Any, str]) -> list[str]:
+def _judged(entry: Mapping[str, Any], categories: Mapping[Any, str], looked_for: Sequence[str]) -> list[str]:
     """Phrases that somebody looked for on a picture."""
     unsure = {categories.get(number) for number in entry.get("not_exhaustive_category_ids") or ()}
     numbers = entry.get("neg_category_ids")
-    looked = categories.values() if numbers is None else [categories[n] for n in numbers if n in categories]
+    looked = looked_for if numbers is None else [categories[n] for n in numbers if n in categories]
     return list(dict.fromkeys(phrase for phrase in looked if phrase not in unsure))
 
 

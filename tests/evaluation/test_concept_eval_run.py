@@ -130,6 +130,20 @@ def test_stopped_it_goes_on_with_what_is_missing(studio, capsys):
     assert len(used.asked) == 3
 
 
+def test_exhausted_memory_and_damaged_pictures_are_said(studio, capsys, monkeypatch):
+    folder, used = studio
+
+    def exhausted(footage, phrases, tell):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(used, "follow", exhausted)
+    assert evaluate(folder) == 2
+    assert "v1: not enough memory" in capsys.readouterr().err
+    (folder / "media" / "v1" / "00004.jpg").write_bytes(b"no picture")
+    assert evaluate(folder) == 2
+    assert "00004.jpg is not an image" in capsys.readouterr().err
+
+
 def test_shards_fill_one_folder_and_the_last_one_scores(studio, capsys):
     folder, used = studio
     assert evaluate(folder, "--shard", "2/2") == 0
@@ -179,7 +193,7 @@ def test_predictions_of_another_set_do_not_pass_for_this_one(studio, capsys):
     assert evaluate(folder) == 0
     write(folder / "set.json", set_of([3, 3, 3], ["dog", "cat"], TRUTH, pairs=[(1, 1), (2, 1), (2, 2), (3, 1)]))
     assert evaluate(folder) == 2
-    assert "other settings: asked" in capsys.readouterr().err
+    assert "other settings: the set's videos and phrases" in capsys.readouterr().err
 
 
 def test_a_set_without_truth_gives_predictions_to_hand_in(studio, capsys):

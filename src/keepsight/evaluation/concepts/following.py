@@ -74,7 +74,14 @@ class PhraseFollower:
         for number, group in enumerate(groups):
             sessions = self._sessions(footage, group, detector)
             found += self._pass(footage, sessions, stop, _From(tell, number * stop, len(groups) * stop))
+        self._remark(footage, footage.source.warnings)
         return found if detector.understands_words else found * len(phrases)
+
+    def _remark(self, footage: Footage, lines: Sequence[str]) -> None:
+        for line in lines:
+            names = self.remarks.setdefault(line, [])
+            if footage.source.name not in names:
+                names.append(footage.source.name)
 
     def _pass(
         self, footage: Footage, sessions: Sequence[ConceptSession], stop: int, tell: Callable[[int], None]
@@ -91,10 +98,7 @@ class PhraseFollower:
         for session, taken in zip(sessions, notes, strict=True):
             for result in session.finalize():
                 taken.take(result)
-            for line in remarks_of(session):
-                names = self.remarks.setdefault(line, [])
-                if footage.source.name not in names:
-                    names.append(footage.source.name)
+            self._remark(footage, remarks_of(session))
         return [taken.tubes() for taken in notes]
 
     def _sessions(self, footage: Footage, phrases: Sequence[str], detector: Detector) -> list[ConceptSession]:

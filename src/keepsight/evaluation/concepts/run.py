@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from keepsight.core import Cancelled, Concept, InputError, StoreError
+from keepsight.core import Cancelled, Concept, InputError, MemoryExhausted, StoreError
 from keepsight.evaluation.concepts.dataset import SetVideo, read_set
 from keepsight.evaluation.concepts.following import PhraseFollower, load_follower
 from keepsight.evaluation.concepts.media import FrameChoice, SetMedia
@@ -27,6 +28,7 @@ from keepsight.evaluation.results import Results
 from keepsight.evaluation.running import Shard, hold_to
 from keepsight.pipeline.job import Progress, ProgressCallback, SegmentJob
 from keepsight.pipeline.settings import Settings, settings_of
+from keepsight.pipeline.trouble import is_out_of_memory
 
 PREDICTIONS, SETTINGS = "predictions", "predictions.json"
 PhraseChoice = Literal["all", "annotated"]
@@ -217,7 +219,9 @@ class _Run:
         if job.overwrite:
             self._clear()
         known = hold_to(
-            job.folder / SETTINGS, made | {"asked": self._asked_digest()}, f"The predictions in {job.folder}"
+            job.folder / SETTINGS,
+            made | {"the set's videos and phrases": self._asked_digest()},
+            f"The predictions in {job.folder}",
         )
         if not known and any((job.folder / PREDICTIONS).glob("*.json")):
             raise InputError(f"{job.folder / PREDICTIONS} holds predictions that no run has made; give another --out.")
@@ -241,22 +245,17 @@ class _Run:
 
     def _follow_one(self, follower: PhraseFollower, media: SetMedia, video: SetVideo, stage: str) -> None:
         asked = self.set.asked(video, known_only=self.job.phrases == "annotated")
-        footage = media.open(video)
-        with footage.source:
-            found = (
-                follower.follow(
+        entries: list[dict[str, Any]] = []
+        if asked:
+            footage = media.open(video)
+            with footage.source, _enough_memory(video):
+                found = follower.follow(
                     footage,
                     [phrase for _, phrase in asked],
                     lambda done, total: self.tell(Progress(stage, done, total)),
                 )
-                if asked
-                else []
-            )
-        entries = [
-            entry
-            for (category, _), tubes in zip(asked, found, strict=True)
-            for entry in entries_of(video, category, tubes)
-        ]
+            for (category, _), tubes in zip(asked, found, strict=True):
+                entries += entries_of(video, category, tubes)
         write_predictions(self._file(video), entries)
 
     def _entries(self) -> Iterator[dict[str, Any]]:
@@ -298,3 +297,17 @@ class _Run:
         )
         write_run(results, self.job.folder, pictures=pictures)
         return results
+
+
+@contextmanager
+def _enough_memory(video: SetVideo) -> Iterator[None]:
+    """Inside, exhausted memory becomes a line for the person."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryExhausted(
+            f"{video.name}: not enough memory for all that was found; use a smaller --model, another --device, or limit what is "
+            "followed with --rule max_objects=N in another --out. Videos that are done are kept."
+        ) from error

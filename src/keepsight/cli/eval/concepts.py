@@ -141,11 +141,10 @@ def _say(outcome: ConceptOutcome) -> None:
     from keepsight.cli.eval.figures import print_figures
 
     console = show.out()
-    results = outcome.results
     for line in outcome.lines:
         console.print(f"note: {line}", markup=False)
-    if results is not None:
-        print_figures(console, results)
+    if outcome.results is not None:
+        print_figures(console, outcome.results)
         console.print(f"Report: {show.shown(outcome.out / 'report.html')}", markup=False)
     if outcome.predictions is not None:
         console.print(f"Predictions: {show.shown(outcome.predictions)}", markup=False)

@@ -202,6 +202,7 @@ def test_a_run_that_makes_it_worse_is_refused(learned, folder, tmp_path, capsys)
         (["--data", "{few}", "--base", "builtin"], "no detector of words; sam3 has"),
         (["--data", "{few}"], "accept its licence"),
         (["--data", "{few}", "--base", "{base}", "--rate", "0"], "rate is more than 0"),
+        (["--data", "{few}", "--base", "{base}", "--held-out-data", "{few}"], "10 pictures are both"),
         (["--data", "{few}", "--base", "{base}", "--lora", "2", "--vision-rate", "1e-5"], "give one of the two"),
         (["--data", "{few}", "--base", "{base}", "--memory-gb", "0.0001"], "Training needs about"),
     ],

@@ -249,6 +249,9 @@ def test_of_a_video_the_end_is_held_out_and_no_phrase_is_lost():
     assert [p.name for p in held.pictures if p.series] == ["v7", "v8", "v9"]
     assert "c" in learned.phrases
     assert len(learned.pictures) + len(held.pictures) == 12
+    variants = Album([picture(f"{n // 3}.rf.{n}.jpg", "a", "b") for n in range(30)])
+    for part in split(variants, 0.3, 1):
+        assert len(part.pictures) == 3 * len({p.name.partition(".")[0] for p in part.pictures})
     with pytest.raises(InputError, match="too few"):
         split(Album([picture("one", "a", "b")]), 0.5, 0)
 

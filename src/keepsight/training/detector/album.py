@@ -143,8 +143,8 @@ def _renamed(picture: Picture, name: str) -> Picture:
 def split(album: Album, share: float, seed: int) -> tuple[Album, Album]:
     """Pictures to learn from and pictures to measure on.
 
-    Single pictures are drawn at random; of a series the end is held out, because neighbours in it are almost the same. Every
-    phrase keeps a picture to learn from.
+    Single pictures are drawn at random, variants of one (Roboflow's ``name.rf.....jpg``) together; of a series the end is held
+    out, because neighbours in it are almost the same. Every phrase keeps a picture to learn from.
 
     Args:
         share: of the pictures that are held out, in (0, 1).
@@ -159,7 +159,11 @@ def split(album: Album, share: float, seed: int) -> tuple[Album, Album]:
     for name, members in series.items():
         count = round(len(members) * share)
         if name is None:
-            held |= {members[place] for place in np.random.default_rng(seed).permutation(len(members))[:count]}
+            of_one: dict[str, list[int]] = {}
+            for index in members:
+                of_one.setdefault(album.pictures[index].name.partition(".rf.")[0], []).append(index)
+            drawn = [list(of_one.values())[place] for place in np.random.default_rng(seed).permutation(len(of_one))]
+            held |= {index for group in drawn[: round(len(drawn) * share)] for index in group}
         else:
             held |= set(members[len(members) - count :])
     learned = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -52,12 +53,25 @@ def draw(album: Album, settings: DetectorSettings, number: int) -> tuple[Questio
     count = len(album.pictures)
     questions = []
     for place in range(number * settings.batch, (number + 1) * settings.batch):
-        order = np.random.default_rng([settings.seed, place // count]).permutation(count)
-        index = int(order[place % count])
+        index = int(_order(settings.seed, place // count, count)[place % count])
         rng = np.random.default_rng([settings.seed, place, 1])
         flipped = bool(settings.flip and rng.random() < 0.5)
         questions.append(Question(index, flipped, _phrases(album.pictures[index], settings, rng)))
     return tuple(questions)
+
+
+def fullest(album: Album, settings: DetectorSettings) -> tuple[Question, ...]:
+    """A batch of the pictures with the most objects."""
+    order = sorted(range(len(album.pictures)), key=lambda index: -len(album.pictures[index].objects))
+    return tuple(
+        Question(index, False, _phrases(album.pictures[index], settings, np.random.default_rng(settings.seed)))
+        for index in order[: settings.batch]
+    )
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, turn: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, turn]).permutation(count)
 
 
 def _phrases(picture: Picture, settings: DetectorSettings, rng: np.random.Generator) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from keepsight.models.sam3.vision import vision_of
 from keepsight.training.detector.album import Album
-from keepsight.training.detector.batches import Batch, Feeder, draw, targets_of
+from keepsight.training.detector.batches import Batch, Feeder, fullest, targets_of
 from keepsight.training.detector.features import Looker
 from keepsight.training.detector.heads import Head
 from keepsight.training.detector.losses import detector_loss
@@ -86,16 +86,11 @@ class DetectorLearner:
 
     def fullest(self) -> Tensor:
         """Loss of the batch with the most objects, with its graph, to weigh it."""
-        settings = self.settings
-        pictures = self.album.pictures
-        order = sorted(range(len(pictures)), key=lambda place: -len(pictures[place].objects))
-        questions = [question for number in range(len(pictures)) for question in draw(self.album, settings, number)]
-        longest = {q.picture: q for q in sorted(questions, key=lambda q: len(q.phrases))}
-        chosen = [longest[place] for place in order if place in longest][: settings.batch]
+        chosen, pictures = fullest(self.album, self.settings), self.album.pictures
         rgb = tuple(pictures[q.picture].pixels.read() for q in chosen)
         targets = targets_of([(pictures[q.picture], q.flipped, q.phrases) for q in chosen], self.cells)
-        with self.precision(), _own_chance(self.looker.device, settings.seed, 0):
-            return self._loss(Batch(tuple(chosen), rgb, targets))[0]
+        with self.precision(), _own_chance(self.looker.device, self.trainee.settings.seed, 0):
+            return self._loss(Batch(chosen, rgb, targets))[0]
 
     def shrink(self) -> bool:
         """Fewer pictures a batch, then fewer phrases a picture; ``False`` where there is one of each.

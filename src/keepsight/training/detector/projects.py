@@ -43,11 +43,16 @@ def read_footage(sources: Sequence[Path], scratch: Path, *, frame_step: int, tra
         InputError: nothing that can be read, or no object with a label.
     """
     album = Album()
-    for footage in collect(sources, scratch, tracked=tracked):
-        if not any(_label(item.label) for item in footage.objects):
-            album.without(f"videos without a labelled object ({footage.name})")
-            continue
-        album.pictures += _pictures(footage, frame_step)
+    found = collect(sources, scratch, tracked=tracked)
+    try:
+        for footage in found:
+            if not any(_label(item.label) for item in footage.objects):
+                album.without(f"videos without a labelled object ({footage.name})")
+                continue
+            album.pictures += _pictures(footage, frame_step)
+    finally:
+        for footage in found:  # masks were read; pictures come from the video
+            footage.project.close()
     if not album.phrases:
         raise InputError(
             f"{', '.join(map(str, sources))}: no object has a label; name the objects, the names are what is asked for."

@@ -217,8 +217,13 @@ class _Run:
         self.log(f"data: {whole.line()}")
         if self.sources.held_out:
             learned, held = whole, self._read(self.sources.held_out, "held-out")
-            if not held.phrases:
-                raise InputError("The pictures for the measurement have no object.")
+            learned_from = {picture.pixels.identity for picture in learned.pictures}
+            both = [picture.name for picture in held.pictures if picture.pixels.identity in learned_from]
+            if both:
+                raise InputError(
+                    f"{len(both)} pictures are both to learn from and to measure on, such as {both[0]}; a measurement on them "
+                    "says nothing."
+                )
         else:
             learned, held = split(whole, self.settings.held_out, self.settings.seed)
         self.log(f"learning from {learned.line()}")

@@ -4,6 +4,7 @@
     python benchmarks/policies.py --data data/builtin --out out/policies --clips 80 # goes on where it was
     python benchmarks/policies.py --show out/policies                               # tables, plot and pages once more
     python benchmarks/policies.py --show out/policies --out elsewhere
+    python benchmarks/policies.py --seed 1000 --option sam2long.pathways=2 --out out/tried   # then keepsight eval diff
 
 `--data` is the folder with the packages that training fetches (`keepsight train builtin`). Clips (`long_clips.py`) are made
 from pictures that training never sees; every target leaves or is hidden and returns, and each has a look-alike. Targets are
@@ -20,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +34,27 @@ from keepsight.core import FrameResult, Prompt
 from keepsight.core.metrics import boundary_accuracy, region_similarity
 from keepsight.evaluation.report.made import made_now
 from keepsight.memory import POLICIES, policy_factory
+from keepsight.pipeline.compare_job import read_options
+from keepsight.pipeline.job import parse_options
 from keepsight.tracking.together import Together
 from long_clips import LongClip
 from policy_report import RESULTS, load, show
 from sprites import Pictures
 
-FIRST_SEED = 5000
+TEST_SEEDS = range(5000, 6000)
 LIVE = "sam2long, live"
 
 
 # -- one clip ------------------------------------------------------------------------------------------------------------
-def follow(clip: LongClip, names: Sequence[str], tracker: keepsight.Tracker) -> dict[str, Any]:
+def follow(
+    clip: LongClip,
+    names: Sequence[str],
+    tracker: keepsight.Tracker,
+    options: Mapping[str, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """All policies on one clip; plain values for the results file."""
-    together = Together(
-        tracker.backbone, {name: policy_factory(name) for name in names}, tracker.options, clip, clock=time.thread_time
-    )
+    policies = {name: policy_factory(name, (options or {}).get(name)) for name in names}
+    together = Together(tracker.backbone, policies, tracker.options, clip, clock=time.thread_time)
     for number in clip.targets:
         together.add_prompt(Prompt(number, 0, mask=clip.truth(0, number)))
     scores = {name: _Scores(clip) for name in names}
@@ -114,6 +121,15 @@ class _Scores:
 
 
 # -- many clips ----------------------------------------------------------------------------------------------------------
+def chosen_options(names: Sequence[str], items: Sequence[str], seeds: range) -> dict[str, dict[str, Any]]:
+    """Options by policy; none on clips that are the test, or what is chosen by them would be measured by them."""
+    options = read_options(tuple(names), parse_options("--option", items))
+    if options and seeds.start < TEST_SEEDS.stop and seeds.stop > TEST_SEEDS.start:
+        ends = f"{TEST_SEEDS.start} to {TEST_SEEDS.stop - 1}"
+        raise SystemExit(f"Seeds {ends} are the test, on which no option is chosen; try it on others: --seed 1000.")
+    return options
+
+
 def _check(folder: Path, before: dict[str, Any], header: dict[str, Any], weights: dict[str, Any]) -> None:
     """Half a run with other settings or weights would be of neither."""
     settings = {key: value for key, value in before.items() if key != "made"}
@@ -132,8 +148,9 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--objects", type=int, default=2, help="objects followed in a clip")
-    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first clip")
+    parser.add_argument("--seed", type=int, default=TEST_SEEDS.start, help="of the first clip")
     parser.add_argument("--policies", default=",".join(POLICIES))
+    parser.add_argument("--option", action="append", default=[], metavar="POLICY.NAME=VALUE", help="of a policy")
     parser.add_argument("--zoom", action=argparse.BooleanOptionalAction, default=None)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--show", type=Path, metavar="DIR", help="tables and pages of what is there, and leave")
@@ -145,6 +162,7 @@ def main() -> None:
     names = [name for name in arguments.policies.split(",") if name]
     for name in names:
         policy_factory(name)
+    options = chosen_options(names, arguments.option, range(arguments.seed, arguments.seed + arguments.clips))
     torch.set_num_threads(1)  # what processor time of one thread stands for
     cv2.setNumThreads(1)
     tracker = keepsight.load("builtin", device=arguments.device, zoom=arguments.zoom)
@@ -153,6 +171,7 @@ def main() -> None:
         "frames": arguments.frames,
         "objects": arguments.objects,
         "zoom": tracker.options.closely is not None,
+        **({"options": options} if options else {}),
     }
     made = made_now({"model": "builtin"})
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -168,7 +187,7 @@ def main() -> None:
             begin = time.perf_counter()
             clip = LongClip(pictures, seed, arguments.frames, arguments.objects)
             # A line of its own even after one that a kill has cut off.
-            file.write("\n" + json.dumps(follow(clip, names, tracker)) + "\n")
+            file.write("\n" + json.dumps(follow(clip, names, tracker, options)) + "\n")
             file.flush()
             print(f"clip {seed}: {time.perf_counter() - begin:.0f} s", flush=True)
     show(arguments.out)

@@ -108,6 +108,7 @@ def results_of(header: dict[str, Any], clips: Sequence[Clip], name: str) -> Resu
             "clips": f"seeds {clips[0]['seed']} to {clips[-1]['seed']}",
             "model": "builtin",
             "policy": name,
+            "policy_options": header.get("options", {}).get(name, {}),
             **{key: header[key] for key in ("frames", "objects", "zoom") if key in header},
         },
         remarks=()
@@ -135,7 +136,15 @@ def _rows(clip: Clip, name: str) -> list[Row]:
 
 # -- tables --------------------------------------------------------------------------------------------------------------
 QUALITY = [
-    *("policy", "J&F [95 %]", "against sam2 [95 %]", "J", "F", "J visible", "J after return [against sam2]"),
+    *(
+        "policy",
+        "J&F [95 %]",
+        "against sam2 [95 %]",
+        "J",
+        "F",
+        "J visible [against sam2]",
+        "J after return [against sam2]",
+    ),
     *("on another [against sam2]", "gone said, visible", "gone said, absent"),
 ]
 
@@ -146,10 +155,9 @@ def quality_rows(runs: dict[str, Results]) -> list[list[str]]:
         own = estimates(results)
         gains = differences(runs[BASE], results) if BASE in runs and name != BASE else {}
         cells = [_figure(own["J&F"]), _gain(gains.get("J&F"))]
-        cells += [f"{own[measure].value:.3f}" for measure in ("J", "F", "J visible")]
-        cells.append(
-            " ".join([f"{_value(own, 'J after return'):.3f}", _gain(gains.get("J after return"), "bracket")]).strip()
-        )
+        cells += [f"{own[measure].value:.3f}" for measure in ("J", "F")]
+        for measure in ("J visible", "J after return"):
+            cells.append(f"{_value(own, measure):.3f} {_gain(gains.get(measure), 'bracket')}".strip())
         wrong = _gain(gains.get("wrong object"), "percent")
         cells.append(f"{100 * own['wrong object'].value:.1f} % {wrong}".strip())
         cells += [f"{100 * _value(own, measure):.1f} %" for measure in ("gone said, visible", "gone said, absent")]

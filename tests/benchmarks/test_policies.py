@@ -112,3 +112,13 @@ def test_a_clip_is_followed_kept_and_shown(pictures, tmp_path, capsys):
     assert (tmp_path / "policies.png").exists()
     assert "**Quality**" in (tmp_path / "report.md").read_text()
     assert (tmp_path / "runs" / "sam2long-live-against-sam2" / "diff.html").exists()
+
+
+def test_options_are_not_tried_on_the_test():
+    asked = ["sam2", "sam2long"], ["sam2long.pathways=2"]
+    for seeds in (range(5000, 5060), range(4990, 5001), range(5999, 6100)):
+        with pytest.raises(SystemExit, match="are the test"):
+            policies.chosen_options(*asked, seeds)
+        assert policies.chosen_options(asked[0], [], seeds) == {}
+    for seeds in (range(1000, 1060), range(4990, 5000), range(6000, 6001)):
+        assert policies.chosen_options(*asked, seeds) == {"sam2long": {"pathways": 2}}

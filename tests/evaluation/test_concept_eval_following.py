@@ -13,8 +13,9 @@ from coloured import ColourBackbone, ScriptedDetector, Seen, film
 
 from keepsight.concepts import ConceptRules
 from keepsight.core import InputError
-from keepsight.evaluation.concepts.following import PhraseFollower
+from keepsight.evaluation.concepts.following import PhraseFollower, load_follower
 from keepsight.evaluation.concepts.media import Footage
+from keepsight.pipeline.settings import Settings
 from keepsight.tracking import Tracker
 
 A, B, C = (4, 4, 20, 20), (36, 36, 56, 56), (40, 4, 50, 14)
@@ -106,3 +107,8 @@ def test_a_detector_that_reads_no_words_looks_once_for_all_phrases():
 def test_a_phrase_that_is_not_accepted_is_named():
     with pytest.raises(InputError, match="array: 'xxx"):
         follow(["square", "x" * 300])
+
+
+def test_a_detector_that_wants_an_example_is_refused_before_anything_is_loaded():
+    with pytest.raises(InputError, match="a set has phrases only"):
+        load_follower(Settings(detector="like"), lambda event: None)

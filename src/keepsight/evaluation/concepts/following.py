@@ -25,7 +25,7 @@ from keepsight.pipeline.job import Progress, ProgressCallback
 from keepsight.pipeline.loaded import LoadedModels
 from keepsight.pipeline.run import load_tracker
 from keepsight.pipeline.settings import Settings
-from keepsight.pipeline.words import ANYTHING
+from keepsight.pipeline.words import ANYTHING, LIKE
 
 if TYPE_CHECKING:
     from keepsight.concepts import ConceptRules, ConceptSession, Detector
@@ -129,6 +129,8 @@ def load_follower(asked: Settings, tell: ProgressCallback) -> tuple[PhraseFollow
     """
     from keepsight.concepts import ConceptRules
 
+    if asked.detector == LIKE:
+        raise InputError("The detector 'like' is shown an example, and a set has phrases only; use another --detector.")
     settled = settle_finding(replace(asked, concepts=(Concept(1, ANYTHING),)))
     tracker, settings = load_tracker(settled, {}, lambda stage, done, total: tell(Progress(stage, done, total)))
     models = LoadedModels()

@@ -51,6 +51,7 @@ def job(studio: Path, out: Path, **changes: object) -> TrackerTraining:
         device="cpu",
         cache=studio / "cache",
         held_out=0.34,
+        kinds=("mask",),
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
@@ -75,7 +76,12 @@ def test_it_learns_and_the_folder_is_a_model(learned: Path, studio: Path) -> Non
     losses = [float(value) for _, _, _, key, value in lines if key == "loss"]
     assert np.mean(losses[-3:]) < 0.4 * np.mean(losses[:3])
     assert (learned / "curve.png").stat().st_size > 1000
-    assert read_run(learned / "after").summary["J"] == j["after"]
+    after = read_run(learned / "after")
+    assert after.summary["J"] == j["after"]
+    by = [after.summary[f"J&F@{kind}"] for kind in ("mask", "click")]
+    assert after.summary["J&F"] == pytest.approx(np.mean(by))
+    assert {row.item for row in after.rows} == {"1 by mask", "1 by click"}
+    assert len(list((learned / "after" / "pictures").iterdir())) >= 2
     settings = json.loads((learned / "settings.json").read_text())
     assert settings["settings"]["keep"] == 0.0
     assert "3 videos" in settings["split"]
@@ -177,6 +183,7 @@ def test_the_builtin_model_takes_the_same_road(studio: Path, tmp_path: Path, mon
         ({"minutes": 1.0}, "--steps or --minutes"),
         ({"parts": ("encoder",)}, "--parts"),
         ({"keep": 1.5}, "--keep"),
+        ({"kinds": ("word",)}, "--judge"),
         ({"memory_gb": 0.0}, "--image-size"),
     ],
 )
@@ -199,12 +206,13 @@ def test_one_video_gives_an_interval_over_its_stretches() -> None:
         values = tuple(0.5 + shift(t) for t in range(40))
         series = dict.fromkeys(("J&F", "J", "F"), values)
         means = dict.fromkeys(("J&F", "J", "F"), float(np.mean(values)))
-        row = Row("film", "1", means, frames=tuple(range(40)), series=series)
-        return Results("vos", (), means, ("J&F",), (row,), {})
+        row = Row("film", "1", means, ("click",), tuple(range(40)), series)
+        return Results("vos", (), {**means, "J&F@click": means["J&F"]}, ("J&F",), (row,), {})
 
     plain = results(lambda t: 0.0)
     steady, said = gains(plain, results(lambda t: 0.1 + 0.01 * (t % 2)))
     assert steady["J&F"].certain
+    assert steady["J&F@click"].certain
     assert steady["J&F"].value == pytest.approx(0.105)
     assert "one video" in said
     torn, _ = gains(plain, results(lambda t: 0.2 if t < 20 else -0.19))

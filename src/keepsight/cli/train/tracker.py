@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +13,6 @@ LEARN, KEEP_BACK, WRITE, ROOM = "What to learn from", "How to learn and measure"
 
 NOT_BETTER = 3
 """Exit code of a run that worked and did not help."""
-
-
-class Pointing(StrEnum):
-    MASK = "mask"
-    BOX = "box"
-    CLICK = "click"
 
 
 def tracker(
@@ -59,9 +52,13 @@ def tracker(
         ),
     ] = 0.2,
     judge: Annotated[
-        Pointing,
-        typer.Option("--judge", rich_help_panel=KEEP_BACK, help="How objects are pointed at where it is measured."),
-    ] = Pointing.MASK,
+        str,
+        typer.Option(
+            "--judge",
+            rich_help_panel=KEEP_BACK,
+            help="How objects are pointed at where it is measured, of mask, box and click; all count alike.",
+        ),
+    ] = "mask,click",
     seed: Annotated[int, typer.Option("--seed", min=0, rich_help_panel=KEEP_BACK, help="Of everything drawn.")] = 0,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, rich_help_panel=KEEP_BACK, help="How long. (default: 300)")
@@ -147,7 +144,7 @@ def tracker(
 
         keepsight train tracker --data projects/ --base sam2.1-tiny --lora 8 --out runs/mine
     """
-    from keepsight.training.tracker.run import TrackerTraining, parts_of, train_tracker
+    from keepsight.training.tracker.run import TrackerTraining, names_of, train_tracker
 
     job = TrackerTraining(
         data=tuple(data),
@@ -166,12 +163,12 @@ def tracker(
         clicks=clicks,
         stride=stride,
         reverse=reverse,
-        parts=tuple(parts_of(parts)),
+        parts=tuple(names_of(parts)),
         lora=lora,
         keep=keep,
         accumulate=accumulate,
         image_size=image_size,
-        kind=judge.value,
+        kinds=tuple(names_of(judge)),
         device="auto" if device is None else device.value,
         cache=cache,
         cache_gb=cache_gb,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keepsight.core import FrameResult, Mask, Source, TrackedObject
+from keepsight.core import FrameResult, InputError, Mask, Source, TrackedObject
 from keepsight.core.metrics import agreement
 from keepsight.evaluation.paired import Estimate, differences
 from keepsight.evaluation.report import Picture
@@ -37,17 +37,17 @@ class Judgement:
     """What a model does on the kept-back parts.
 
     Attributes:
-        found: mask by (part number, object id, frame), of the frames of :func:`looks` only.
+        found: mask by (part number, kind of pointing, object id, frame), of the frames of :func:`looks` only.
     """
 
     results: Results
-    found: dict[tuple[int, int, int], Mask]
+    found: dict[tuple[int, str, int, int], Mask]
 
 
 def judge(
     model: str | Path,
     parts: Sequence[Part],
-    kind: str,
+    kinds: Sequence[str],
     *,
     device: str = "auto",
     image_size: int | None = None,
@@ -57,26 +57,41 @@ def judge(
 
     Args:
         model: anything that ``--model`` takes.
-        kind: how objects are pointed at: "mask", "box", or "click" (in the middle).
+        kinds: how objects are pointed at: "mask", "box", "click" (in the middle); every kind is a run of its own, and all count
+            alike.
         image_size: see :func:`keepsight.load`.
+
+    Raises:
+        InputError: nothing can be measured, or the model gives no numbers.
     """
     tracker = load(model, device=device, image_size=image_size)
     rows: list[Row] = []
-    found: dict[tuple[int, int, int], Mask] = {}
+    found: dict[tuple[int, str, int, int], Mask] = {}
     for number, part in enumerate(parts):
         looked = {(item.object_id, frame) for item in part.objects() for frame in looks(part, item)}
-        for row, masks in _follow(tracker, part, kind, looked):
-            rows.append(row)
-            found |= {(number, *key): mask for key, mask in masks.items()}
-        log(f"  {part}: J&F {np.mean([row.values['J&F'] for row in rows if row.video == part.name]):.3f}")
+        for kind in kinds:
+            followed = _follow(tracker, part, kind, looked)
+            rows += [row for row, _ in followed]
+            for _, masks in followed:
+                found |= {(number, kind, *key): mask for key, mask in masks.items()}
+            if followed:
+                log(f"  {part}, by {kind}: J&F {np.mean([row.values['J&F'] for row, _ in followed]):.3f}")
+    if not rows:
+        raise InputError(
+            f"What is kept back has no two known frames of an object less than {LONGEST} frames apart, so nothing can be "
+            "measured; correct or accept more frames."
+        )
     ordered = tuple(sorted(rows, key=lambda row: (row.video, row.item)))
     summary = {name: float(np.mean([row.values[name] for row in ordered])) for name in MEASURES}
+    for kind in kinds:
+        summary[f"J&F@{kind}"] = float(np.mean([row.values["J&F"] for row in ordered if kind in row.attributes]))
     protocol = (
-        f"Objects are pointed at by a {kind} on the first frame where they are known to be, and followed forward.",
+        f"Objects are pointed at by {' and, in another run, by '.join(kinds)} on the first frame where they are known to be, and "
+        "followed forward.",
         "Frames: all later ones with a truth; an object that is away counts 1 where nothing is shown.",
         "Mean: over objects, each weighs the same.",
     )
-    settings: dict[str, Any] = {"model": str(model), "prompt": kind, "parts": [str(part) for part in parts]}
+    settings: dict[str, Any] = {"model": str(model), "prompts": list(kinds), "parts": [str(part) for part in parts]}
     return Judgement(Results("vos", protocol, summary, MEASURES, ordered, settings), found)
 
 
@@ -100,7 +115,9 @@ def _follow(
     for item in items:
         first = int(item.visible(part.start, part.stop)[0])
         _point(session.add, item.object_id, first, footage.masks(item.object_id, [first])[first], kind)
-    stop = max(frames[-1] for frames in scored.values() if frames) + 1
+    stop = max((frames[-1] + 1 for frames in scored.values() if frames), default=0)
+    if not stop:
+        return []
     values: dict[int, list[tuple[int, float, float]]] = {item.object_id: [] for item in items}
     masks: dict[int, dict[tuple[int, int], Mask]] = {item.object_id: {} for item in items}
     wanted = {(object_id, frame) for object_id, frames in scored.items() for frame in frames}
@@ -118,7 +135,9 @@ def _follow(
             if key in looked:
                 masks[item.object_id][key] = mask
     return [
-        (_row(part, item, values[item.object_id]), masks[item.object_id]) for item in items if scored[item.object_id]
+        (_row(part, item, kind, values[item.object_id]), masks[item.object_id])
+        for item in items
+        if scored[item.object_id]
     ]
 
 
@@ -133,14 +152,16 @@ def _point(add: Callable[..., object], object_id: int, frame: int, mask: Mask, k
         add(object_id=object_id, frame=frame, points=[(x, y)])
 
 
-def _row(part: Part, item: KnownObject, values: Sequence[tuple[int, float, float]]) -> Row:
+def _row(part: Part, item: KnownObject, kind: str, values: Sequence[tuple[int, float, float]]) -> Row:
     frames, js, fs = (tuple(column) for column in zip(*values, strict=True))
     both = tuple((j + f) / 2 for j, f in zip(js, fs, strict=True))
     means = {"J&F": float(np.mean(both)), "J": float(np.mean(js)), "F": float(np.mean(fs))}
     series = {"J&F": both, "J": js, "F": fs}
-    # Two projects may have the same film, and both an object 1.
-    name = f"{item.object_id}" if part.footage.video_id == 1 else f"{part.footage.video_id}.{item.object_id}"
-    return Row(part.name, name, means, frames=frames, series=series)
+    return Row(part.name, f"{_name(part, item.object_id)} by {kind}", means, (kind,), frames, series)
+
+
+def _name(part: Part, object_id: int) -> str:
+    return f"{object_id}" if part.number == 0 else f"{object_id} ({part.number + 1})"
 
 
 # -- the difference ---------------------------------------------------------------------------------------------------
@@ -150,12 +171,12 @@ def gains(before: Results, after: Results) -> tuple[dict[str, Estimate], str]:
     With several videos it is over videos. With one, stretches of it stand for them: such an interval tells whether this
     video gained, and nothing of others.
     """
-    videos = {row.video for row in before.rows}
+    videos, measures = {row.video for row in before.rows}, list(before.summary)
     if len(videos) > 1:
-        return differences(before, after, MEASURES), f"over {len(videos)} videos"
+        return differences(before, after, measures), f"over {len(videos)} videos"
     old, new = _stretched(before), _stretched(after)
-    found = differences(old, new, MEASURES)
-    whole = {name: after.summary[name] - before.summary[name] for name in MEASURES}
+    found = differences(old, new, measures)
+    whole = {name: after.summary[name] - before.summary[name] for name in measures}
     return (
         {name: replace(item, value=whole[name]) for name, item in found.items()},
         f"over stretches of {STRETCH} frames of one video, so nothing is said of others",
@@ -168,7 +189,7 @@ def worthless(results: Results) -> Results:
         replace(row, values=dict.fromkeys(MEASURES, 0.0), series=dict.fromkeys(MEASURES, (0.0,) * len(row.frames)))
         for row in results.rows
     )
-    return replace(results, summary=dict.fromkeys(MEASURES, 0.0), rows=rows)
+    return replace(results, summary=dict.fromkeys(results.summary, 0.0), rows=rows)
 
 
 def _stretched(results: Results) -> Results:
@@ -181,7 +202,7 @@ def _stretched(results: Results) -> Results:
                 name: float(np.mean([row.series[name][i] for i in chosen]))
                 for name in MEASURES  # type: ignore[misc]
             }
-            rows.append(Row(f"{row.video} {number}", row.item, values))
+            rows.append(Row(f"{row.video} {number}", row.item, values, row.attributes))
     return replace(results, rows=tuple(rows))
 
 
@@ -192,21 +213,17 @@ def pictures(parts: Sequence[Part], before: Judgement, after: Judgement, most: i
         for old, new in zip(before.results.rows, after.results.rows, strict=True)
     }
     found: list[tuple[float, Picture]] = []
-    for number, part in enumerate(parts):
-        for item in part.objects():
-            for frame in looks(part, item):
-                key = (number, item.object_id, frame)
-                if key not in before.found or key not in after.found:
-                    continue
-                truth = part.footage.masks(item.object_id, [frame])[frame]
-                rgb = part.footage.rgb(frame)
-                panes = [
-                    _pane(rgb, frame, item.object_id, mask) for mask in (truth, before.found[key], after.found[key])
-                ]
-                js = [mask.iou(truth) for mask in (before.found[key], after.found[key])]
-                caption = f"frame {frame}, object {item.object_id}: truth; before, J {js[0]:.2f}; after, J {js[1]:.2f}"
-                row = next(row for row in after.results.rows if row.video == part.name and frame in row.frames)
-                found.append((change.get(row.name, 0.0), Picture(row.name, caption, np.concatenate(panes, 1))))
+    for (number, kind, object_id, frame), old in before.found.items():
+        new = after.found.get((number, kind, object_id, frame))
+        footage = parts[number].footage
+        if new is None:
+            continue
+        truth = footage.masks(object_id, [frame])[frame]
+        panes = [_pane(footage.rgb(frame), frame, object_id, mask) for mask in (truth, old, new)]
+        js = f"before, J {old.iou(truth):.2f}; after, J {new.iou(truth):.2f}"
+        caption = f"frame {frame}, object {object_id} by {kind}: truth; {js}"
+        name = f"{parts[number].name}/{_name(parts[number], object_id)} by {kind}"
+        found.append((change.get(name, 0.0), Picture(name, caption, np.concatenate(panes, 1))))
     found.sort(key=lambda pair: -pair[0])
     return [picture for _, picture in found[:most]]
 

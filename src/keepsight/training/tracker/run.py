@@ -61,7 +61,7 @@ class TrackerTraining:
         keep: how far the result is pulled back to the base, in [0, 1): weights lie between the two (Wortsman et al. 2022).
             Up: forgets less of what it knew, learns less of what is new.
         accumulate: clips whose gradients make one step (SAM 2 families; the built-in model has three in a batch).
-        kind: how objects are pointed at where it is measured.
+        kinds: how objects are pointed at where it is measured; all count alike.
         cache: folder for features; default: ``cache`` in ``out``.
         cache_gb: what it may hold.
         memory_gb: memory that may be used; default: what is free.
@@ -88,7 +88,7 @@ class TrackerTraining:
     keep: float | None = None
     accumulate: int = 1
     image_size: int | None = None
-    kind: str = "mask"
+    kinds: tuple[str, ...] = ("mask", "click")
     device: str = "auto"
     cache: Path | None = None
     cache_gb: float = 10.0
@@ -113,8 +113,8 @@ class TrackerTraining:
         ):
             if not low <= value <= high:
                 raise InputError(f"{name} is a share from {low:g} to {high:g}, not {value:g}.")
-        if self.kind not in KINDS:
-            raise InputError(f"--judge is one of {', '.join(KINDS)}, not {self.kind!r}.")
+        if not self.kinds or not set(self.kinds) <= set(KINDS):
+            raise InputError(f"--judge is of {', '.join(KINDS)}, not {','.join(self.kinds) or 'nothing'}.")
         if not self.parts or not set(self.parts) <= set(PARTS):
             raise InputError(f"--parts are {' and '.join(PARTS)}, not {','.join(self.parts) or 'none'}.")
         return replace(
@@ -149,9 +149,8 @@ class Outcome:
         told = []
         for name, item in self.gain.items():
             span = "" if item.low is None or item.high is None else f" ({item.low:+.3f} to {item.high:+.3f})"
-            told.append(
-                f"{name}: {self.before.summary[name]:.3f} before, {self.after.summary[name]:.3f} after, {item.value:+.3f}{span}"
-            )
+            old, new = self.before.summary[name], self.after.summary[name]
+            told.append(f"{name.replace('@', ' by ')}: {old:.3f} before, {new:.3f} after, {item.value:+.3f}{span}")
         if any(item.low is not None for item in self.gain.values()):
             told.append(f"95 % intervals {self.interval}")
         if not self.better:
@@ -315,7 +314,7 @@ def _trainer(job: TrackerTraining, learner: Learner, ranks: Ranks, log: Callable
 
 def _before(job: TrackerTraining, parted: Split, log: Callable[[str], None]) -> Judgement:
     log("before:")
-    return judge(job.base, parted.held_out, job.kind, device=job.device, image_size=job.image_size, log=log)
+    return judge(job.base, parted.held_out, job.kinds, device=job.device, image_size=job.image_size, log=log)
 
 
 def _pulled(state: dict[str, Tensor], start: dict[str, Tensor], keep: float) -> dict[str, Tensor]:
@@ -344,7 +343,7 @@ def _finish(
     weights = learner.write(state, trial)
     log("after:")
     try:
-        after = judge(trial, parted.held_out, job.kind, device=job.device, log=log)
+        after = judge(trial, parted.held_out, job.kinds, device=job.device, log=log)
     except InputError as error:  # it gives no numbers any more
         log(str(error))
         after = Judgement(worthless(before.results), {})
@@ -401,7 +400,7 @@ def _check_folder(job: TrackerTraining, *, resume: bool, overwrite: bool) -> Non
 def _as_json(job: TrackerTraining) -> dict[str, Any]:
     said = asdict(job)
     said["data"] = [str(path.resolve()) for path in job.data]
-    said["parts"] = list(job.parts)
+    said["parts"], said["kinds"] = list(job.parts), list(job.kinds)
     return {name: str(value) if isinstance(value, Path) else value for name, value in said.items()}
 
 
@@ -467,6 +466,6 @@ def _silent(line: str) -> None:
     """Other processes than the first say nothing."""
 
 
-def parts_of(text: str) -> Sequence[str]:
+def names_of(text: str) -> Sequence[str]:
     """``"decoder,memory"`` as names."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

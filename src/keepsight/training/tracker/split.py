@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,11 +17,16 @@ LEAST_FRAMES = 2
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Frames ``start <= frame < stop`` of a video."""
+    """Frames ``start <= frame < stop`` of a video.
+
+    Attributes:
+        number: which of the parts of this name it is: two projects may have the same film, and both an object 1.
+    """
 
     footage: Footage
     start: int
     stop: int
+    number: int = 0
 
     def objects(self) -> list[KnownObject]:
         """Objects that can be followed here: pointed at on one frame and known on a later one."""
@@ -125,4 +131,9 @@ def _checked(training: tuple[Part, ...], held_out: tuple[Part, ...], rule: str) 
     held_out = tuple(part for part in held_out if part.objects())
     if not training or not held_out:
         raise InputError("Too few videos have objects that are known on two frames; correct or accept more frames.")
-    return Split(training, held_out, rule)
+    seen: Counter[str] = Counter()
+    numbered = []
+    for part in held_out:
+        numbered.append(replace(part, number=seen[part.name]))
+        seen[part.name] += 1
+    return Split(training, tuple(numbered), rule)

@@ -2,6 +2,7 @@
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -144,6 +145,22 @@ def test_lora_bends_the_encoder_and_merges_to_the_same_outputs(footage: Footage,
     straight = plain.encode_image(plain.preprocess(footage.rgb(2)))
     assert torch.allclose(bent.top, merged.top, atol=1e-5)
     assert not torch.allclose(straight.top, merged.top, atol=1e-3)
+
+
+def test_mixed_precision_reaches_the_same_weights(footage: Footage, tmp_path: Path) -> None:
+    made = learner(footage, tmp_path / "cache", lora=2)
+    made.options = ClipOptions(frames=3, objects=2, clicks=1, corrected=1.0)
+    losses, reached = [], []
+    for precision in (nullcontext(), torch.autocast("cpu", torch.bfloat16)):
+        made.module.zero_grad()
+        with precision:
+            loss, _ = made.step(1, 0.0)
+        loss.backward()
+        losses.append(float(loss.detach()))
+        reached.append({n for n, p in made.module.named_parameters() if p.grad is not None and bool(p.grad.any())})
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+    assert reached[0] == reached[1]
+    assert len(reached[0]) > 150
 
 
 def test_losses_are_those_of_the_paper_and_push_the_best_candidate_only() -> None:

@@ -135,7 +135,7 @@ class MemoryAttention:
                 attended = attend(state_query.expand(len(units), -1, -1), keys, values, bias)
                 state = state + F.linear(attended, *self._value_out[index])
                 state = state + _feed_forward(layer, layer.layer_norm3(state))
-            output[units] = self.module.layer_norm(state)
+            output[units] = self.module.layer_norm(state).to(output.dtype)
         return output
 
     # -- the parts of a layer ----------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ class MemoryAttention:
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
     """Attention of scaled queries ``(b, HW, C)`` over keys ``(b, N, C)`` and short values ``(b, N, 64)``."""
     learning = torch.is_grad_enabled() and any(x.requires_grad for x in (query, keys, values))
-    if query.device.type != "cpu" or learning:
+    if query.device.type != "cpu" or learning or torch.is_autocast_enabled("cpu"):
         mixed = F.scaled_dot_product_attention(
             query[:, None],
             keys[:, None],

@@ -20,6 +20,7 @@ from keepsight.concepts import Concept
 from keepsight.concepts.choosing import choose, pick
 from keepsight.concepts.sam3 import Sam3Detector
 from keepsight.core import InputError, ModelError, StoreError
+from keepsight.evaluation.report import open_run
 from keepsight.models.builtin.backbone import load_builtin
 from keepsight.models.registry import resolve
 from keepsight.tracking import Sight, Tracker
@@ -94,7 +95,9 @@ def test_the_run_is_on_the_disk_for_people_and_programs(learned, folder):
         assert sheet.size[0] == 1112
     truth, found = (json.loads((out / "held-out" / f"{name}.json").read_text()) for name in ("truth", "after"))
     assert {entry["image_id"] for entry in found} <= {entry["id"] for entry in truth["images"]}
-    assert (out / "after" / "run.json").is_file()
+    report = open_run(out / "after")
+    assert report.pictures
+    assert {picture.row_name for picture in report.pictures} <= {row.name for row in report.results.rows}
     # The encoder stays as it is, so only what learned is in the checkpoint, and the encoder is that of the base.
     state = torch.load(out / "checkpoint.pt", weights_only=True)["model"]
     assert not [name for name in state if name.startswith(("vision_encoder", "text_encoder", "geometry_encoder"))]

@@ -26,7 +26,7 @@ _WIDTH_PX = 480
 TRUE, FOUND = (60, 220, 120), (255, 120, 40)
 """Green and orange, also for eyes that do not tell red from green: true outlines are broad, found ones narrow."""
 
-_LEGEND = "green is true, orange was found, filled has no partner"
+LEGEND = "green is true, orange was found, filled has no partner"
 
 
 def worst_pictures(
@@ -89,20 +89,25 @@ def _of_pair(row: Row, pair: Pair, found: Sequence[Tube], media: SetMedia) -> It
             rgb = source.read(frame_of[place]).rgb
             true = {number: tube.masks[place] for number, tube in enumerate(pair.truth) if place in tube.masks}
             here = {number: tube.masks[place] for number, tube in seen.items() if place in tube.masks}
-            drawn = _draw(rgb, true, counted.partners.keys(), here, set(counted.partners.values()))
+            drawn = draw_pair(rgb, true, counted.partners.keys(), here, set(counted.partners.values()))
             said = [f"{PurePosixPath(pair.video.file_names[place]).name}: {len(true)} true, {len(here)} found"]
             said += [f"IoU {overlaps[place]:.2f}"] if overlaps else []
-            said += [_LEGEND] if not shown else []
+            said += [LEGEND] if not shown else []
             yield Picture(row.name, "; ".join(said), drawn)
 
 
-def _draw(
+def draw_pair(
     rgb: RgbArray,
     true: Mapping[int, Mask],
     with_partner: Collection[int],
     found: Mapping[int, Mask],
     partners: Collection[int],
 ) -> RgbArray:
+    """A frame with outlines, about 480 px wide; what has no partner is filled.
+
+    Args:
+        true, found: masks by number; ``with_partner`` and ``partners`` are those of them that belong together.
+    """
     scale = min(1.0, _WIDTH_PX / rgb.shape[1])
     size = (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale))
     shown = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)

@@ -358,7 +358,8 @@ class _Run:
         better = is_better(gain)
         weights = self.folder.settle(better=better)
         write_run(judge.results(before, self.settings.base), self.folder.path / "before")
-        write_run(judge.results(after, str(self.folder.path)), self.folder.path / "after")
+        worst = judge.pictures(after, "after")
+        write_run(judge.results(after, str(self.folder.path)), self.folder.path / "after", pictures=worst)
         if (self.folder.path / "curve.csv").exists():
             draw_curve(self.folder.path / "curve.csv", self.folder.path / "curve.png")
         shutil.rmtree(self.scratch.parent, ignore_errors=True)

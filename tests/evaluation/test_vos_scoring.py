@@ -16,6 +16,7 @@ from vos_worlds import film, spoiled, write_film, write_objects
 from keepsight.core import InputError
 from keepsight.core.metrics import agreement
 from keepsight.evaluation.results import Results
+from keepsight.evaluation.vos import measuring
 from keepsight.evaluation.vos.layouts import open_dataset, predictions_in
 from keepsight.evaluation.vos.protocol import DatasetKind, Frames, Mean, Missing, Objects, Skip, Void
 from keepsight.evaluation.vos.scoring import score
@@ -223,7 +224,8 @@ def test_missing_predictions_are_said_and_never_guessed(tmp_path: Path) -> None:
         assert any("1 annotated frames of v0" in line for line in results.remarks)
 
 
-def test_processes_change_nothing(tmp_path: Path) -> None:
+def test_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "_ALONE_S", 0.0)
     truth, found = written(tmp_path, range(3))
     dataset = open_dataset(truth, DatasetKind.FOLDER)
     told: list[tuple[int, int]] = []

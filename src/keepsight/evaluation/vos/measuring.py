@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 
 import cv2
 
@@ -18,7 +20,9 @@ from keepsight.evaluation.vos.sources import MaskSource
 #: What was measured of a video: frame number -> object -> agreement. Objects that neither side shows on a frame are left out.
 Table = dict[int, dict[int, Agreement]]
 
-_FRAMES_A_TASK = 16
+_FRAMES_A_TASK = 8
+_ALONE_S = 1.0
+"""Work for less than this is done before workers have started."""
 
 
 @dataclass(frozen=True)
@@ -92,19 +96,29 @@ def _tasks(pairings: Iterable[Pairing], void: Void, tolerance: float) -> Iterato
 
 
 def _carried_out(tasks: Sequence[_Task], processes: int) -> Iterator[tuple[str, Table]]:
-    if processes <= 1:
-        for task in tasks:
-            yield task.carry_out()
+    begin, done = time.perf_counter(), 0
+    while done < len(tasks) and (processes <= 1 or time.perf_counter() - begin < _ALONE_S):
+        yield tasks[done].carry_out()
+        done += 1
+    if done == len(tasks):
         return
-    # A process that has threads (torch's, OpenCV's) must not be forked.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_alone) as pool:
+    with ProcessPoolExecutor(processes, mp_context=_context(), initializer=_alone) as pool:
         try:
-            for future in as_completed([pool.submit(_Task.carry_out, task) for task in tasks]):
+            for future in as_completed([pool.submit(_Task.carry_out, task) for task in tasks[done:]]):
                 yield future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _context() -> BaseContext:
+    """How workers start. A process that has threads (torch's, OpenCV's, a progress bar's) must not be forked, but a fresh one
+    that has imported what workers need can be, again and again."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__])
+    return context
 
 
 def _alone() -> None:

@@ -33,7 +33,7 @@ from keepsight.evaluation.vos.scoring import score
 from keepsight.formats.labels import write_labels
 
 SIZES = {"480p": (480, 854), "1080p": (1080, 1920), "4K": (2160, 3840)}
-FRAMES = {"480p": 120, "1080p": 60, "4K": 8}
+FRAMES = {"480p": 120, "1080p": 60, "4K": 5}
 VIDEOS, OBJECTS = 2, 3
 Scorer = Callable[[Path, Path, int], tuple[float, float]]
 

@@ -114,7 +114,9 @@ def test_other_settings_are_refused_and_overwrite_starts_anew(
     whole: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     root, _ = whole
-    told = ["eval", "vos", str(root), "--dataset", "davis17", "--device", "cpu", "--videos", "v0", "--processes", "1"]
+    (tmp_path / "list.txt").write_text("v0\n")
+    chosen = ["--videos", f"@{tmp_path / 'list.txt'}"]
+    told = ["eval", "vos", str(root), "--dataset", "davis17", "--device", "cpu", *chosen, "--processes", "1"]
     out = ["--out", str(tmp_path / "o")]
     assert run([*told, *out]) == 0
     shown = capfd.readouterr().out
@@ -126,7 +128,12 @@ def test_other_settings_are_refused_and_overwrite_starts_anew(
     assert said.count("\n") == 1
     assert run([*told, *out, "--prompt", "click", "--overwrite"]) == 0
     assert json.loads((tmp_path / "o" / "settings.json").read_text())["prompt"] == "click"
-    for wrong in (["--shard", "3/2"], ["--shard", "1/2", "--overwrite"], ["--shard", "1/2", "--executor", "ray"]):
+    for wrong in (
+        ["--videos", "@nowhere.txt"],
+        ["--shard", "3/2"],
+        ["--shard", "1/2", "--overwrite"],
+        ["--shard", "1/2", "--executor", "ray"],
+    ):
         assert run([*told, *out, *wrong]) == 2
     assert run(["eval", "score", str(tmp_path / "o"), str(root), "--dataset", "davis17", "--processes", "1"]) == 2
     assert "no predictions for 2 of 3 videos (v1, v2)" in capfd.readouterr().err

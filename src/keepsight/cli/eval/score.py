@@ -19,6 +19,7 @@ from keepsight.cli.eval.vos_options import (
     Tolerance,
     Videos,
     VoidMeans,
+    chosen,
     switches,
 )
 from keepsight.cli.options import WRITE
@@ -64,7 +65,7 @@ def score(
         out=out or Path("out") / f"score-{predictions.resolve().name}",
         dataset=dataset,
         split=split,
-        videos=tuple(videos or ()),
+        videos=chosen(videos),
         switches=switches(skip, frames, objects, void, mean, missing, tolerance),
         processes=processes,
     )

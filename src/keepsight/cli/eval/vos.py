@@ -21,6 +21,7 @@ from keepsight.cli.eval.vos_options import (
     Tolerance,
     Videos,
     VoidMeans,
+    chosen,
     say,
     switches,
 )
@@ -109,7 +110,7 @@ def vos(
         out=out or Path("out") / f"eval-{dataset.value}",
         split=split,
         all_frames=all_frames,
-        videos=tuple(videos or ()),
+        videos=chosen(videos),
         model=model or VosJob.model,
         policy=policy or VosJob.policy,
         policy_options=parse_options("--policy-option", policy_option or ()),

@@ -24,7 +24,12 @@ Split = Annotated[
 ]
 Videos = Annotated[
     list[str] | None,
-    typer.Option("--videos", metavar="NAME", rich_help_panel=DATA, help="Only these; * and ? stand for anything."),
+    typer.Option(
+        "--videos",
+        metavar="NAME",
+        rich_help_panel=DATA,
+        help="Only these; * and ? stand for anything, @FILE for the names in a file.",
+    ),
 ]
 Skipped = Annotated[
     Skip | None,
@@ -64,6 +69,26 @@ Tolerance = Annotated[
 Processes = Annotated[
     int | None, typer.Option("--processes", min=1, rich_help_panel=SCORING, help="Workers. (default: one a core)")
 ]
+
+
+def chosen(videos: list[str] | None) -> tuple[str, ...]:
+    """Names and patterns, those of files included.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    from keepsight.core import InputError
+
+    names: list[str] = []
+    for item in videos or ():
+        if not item.startswith("@"):
+            names.append(item)
+            continue
+        try:
+            names += Path(item[1:]).read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--videos {item}: the list cannot be read: {error}.") from None
+    return tuple(names)
 
 
 def switches(

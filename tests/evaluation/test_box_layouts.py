@@ -109,6 +109,11 @@ def test_a_folder_of_ones_own(tmp_path):
         assert (sequence.targets[0].visible == item.visible).all()
         assert sequence.all_attributes() == ("absent",)
     assert open_layout("folder", tmp_path / "b").names == ("b",)
+    sparse = (tmp_path / "b" / "groundtruth.txt").read_text().splitlines()
+    sparse[1] = "nan nan nan nan"
+    (tmp_path / "b" / "groundtruth.txt").write_text("\n".join(sparse))
+    [target] = layout.read("b").targets
+    assert (target.known[1], target.visible[1], target.known[2:].all()) == (False, False, True)
     (tmp_path / "a" / "absent.txt").write_text(flags(np.arange(12) > 8))
     assert not layout.read("a").targets[0].visible[9:].any()
 

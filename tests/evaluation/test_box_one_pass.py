@@ -95,6 +95,16 @@ def test_worked_by_hand():
     assert score.measures()["norm. precision AUC"] == pytest.approx((51 + 1 + 1) / 51 / 4)
 
 
+def test_frames_that_nobody_knows_are_left_out():
+    item = track(3)
+    known = np.arange(60) % 7 == 0
+    sparse = np.where(known[:, None], item.truth, math.nan)
+    score = one_pass(item.found, sparse, item.visible & known, known)
+    held = held_to_the_last(item.found, item.truth[0])  # over all frames, the unknown ones as well
+    expected = naive(held[known], item.truth[known], item.visible[known])
+    assert score.measures() == pytest.approx(expected, abs=1e-6)
+
+
 def test_silence_is_what_was_said_last_and_the_first_frame_is_given():
     nothing = [math.nan] * 4
     found = np.array([[1.0, 1, 5, 5], nothing, [9, 9, 0, 4], [3, 3, 5, 5], nothing])

@@ -35,7 +35,7 @@ class OnePass:
     """One sequence.
 
     Attributes:
-        overlaps: IoU by frame, ``(T,)``; -1 where the object is not there.
+        overlaps: IoU by frame, ``(T,)``, of frames whose truth is known; -1 where the object is not there.
         success, precision, normalised: shares of all frames by threshold, ``(21,)``, ``(51,)``, ``(51,)``; a frame without the
             object is none of them.
         visible_success: success over the frames with the object alone.
@@ -52,7 +52,7 @@ class OnePass:
         return _measures(self.success, self.precision, self.normalised, self.visible_success)
 
 
-def one_pass(found: Floats, truth: Floats, visible: Bools) -> OnePass:
+def one_pass(found: Floats, truth: Floats, visible: Bools, known: Bools | None = None) -> OnePass:
     """Scores one sequence.
 
     The first frame is given. A box that is missing (NaN, or without a size) counts as the one before: trackers of these
@@ -62,8 +62,11 @@ def one_pass(found: Floats, truth: Floats, visible: Bools) -> OnePass:
         found: ``(T, 4)``, ``(x, y, w, h)`` in px.
         truth: ``(T, 4)``.
         visible: ``(T,)``, whether the object is there; a frame without a true box has none.
+        known: ``(T,)``, frames whose truth is known; the others are left out. Default: all.
     """
     found = held_to_the_last(found, truth[0])
+    if known is not None:
+        found, truth, visible = found[known], truth[known], visible[known]
     valid = visible & there(truth)
     overlaps = np.where(valid, box_overlaps(found, truth), -1.0)
     away = np.where(valid, centre_errors(found, truth), np.inf)

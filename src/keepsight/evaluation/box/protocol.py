@@ -20,7 +20,8 @@ _LINES: dict[Family, tuple[str, ...]] = {
         "Norm. precision: centre within 0.20 of the true box's width and height; norm. precision AUC: mean of that curve from 0 "
         "to 0.50, as in TrackingNet.",
         "A frame without a found box counts as the last box before it. A frame on which the object is absent (full occlusion, "
-        "out of view, no true box) counts as a failure in all of these; AUC visible leaves such frames out.",
+        "out of view, no true box) counts as a failure in all of these; AUC visible leaves such frames out. Frames whose truth "
+        "nobody knows are left out of everything.",
         _BOXES,
         _DIAGNOSIS,
     ),

@@ -90,7 +90,7 @@ def _add(heap: _Heap, layout: Layout, sequence: BoxSequence, predictions: list[P
         values = followed.measures()
         measured.append(values)
         if layout.family == "one-pass":
-            passed = one_pass(prediction.boxes, target.boxes, target.visible)
+            passed = one_pass(prediction.boxes, target.boxes, target.visible, target.known)
             heap.passes.append(passed)
             values = passed.measures() | {name: values[name] for name in _DIAGNOSIS if name in values}
         elif layout.family == "average-overlap":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ class PlainFolder(Layout):
     """``NAME/groundtruth.txt`` with a line ``x,y,w,h`` a frame, beside the pictures, a folder ``img`` of them, or one video file;
     the root may be one such folder itself.
 
-    A line of zeros or NaN says that the object is not there; so does a 1 in ``absent.txt``, which may lack.
+    A line of zeros says that the object is not there; so does a 1 in ``absent.txt``, which may lack. A line of NaN says that
+    nobody knows: the frame is left out of every measure, so that annotations may be sparse.
     """
 
     kind = "folder"
@@ -54,7 +56,8 @@ class PlainFolder(Layout):
         if (folder / "absent.txt").is_file():
             absent = read_flags(folder / "absent.txt", count)
         target = only_target(boxes, ~absent, folder / _TRUTH)
-        return BoxSequence(name, frames, count, (target,), moments={"absent": ~target.visible})
+        target = replace(target, known=~np.isnan(boxes).any(axis=1) | absent)
+        return BoxSequence(name, frames, count, (target,), moments={"absent": target.known & ~target.visible})
 
 
 def _frames_in(folder: Path) -> Path:

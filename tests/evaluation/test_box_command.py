@@ -142,6 +142,7 @@ def test_vot_with_objects_that_come_later(place, tmp_path, told):
         (["--split", "half"], "choose test, all"),
         (["--pred", "nowhere"], "no folder of predictions"),
         (["--shard", "1/2", "--overwrite"], "other shards' predictions"),
+        (["--shard", "1/2", "--executor", "ray"], "leave --shard out"),
         (["--policy-option", "nothing"], "expected NAME=VALUE"),
         (["--policy", "no-such"], "no-such"),
     ],
@@ -177,7 +178,7 @@ def test_a_sequence_that_cannot_be_read_does_not_cost_the_others(place, tmp_path
 
 
 def test_ctrl_c_keeps_what_is_complete(place, tmp_path, capsys, monkeypatch):
-    from keepsight.evaluation.box import run as module
+    from keepsight.evaluation.box import predicting as module
 
     class Asked(module.StopRequest):
         def __enter__(self):
@@ -192,3 +193,14 @@ def test_ctrl_c_keeps_what_is_complete(place, tmp_path, capsys, monkeypatch):
     assert "0 of 3 sequences are complete. The same command goes on" in capsys.readouterr().err
     monkeypatch.undo()
     assert command(place, "lasot", tmp_path) == 0
+
+
+def test_ray_gives_what_this_process_gives(place, tmp_path):
+    pytest.importorskip("ray")
+    assert command(place, "lasot", tmp_path / "here") == 0
+    assert command(place, "lasot", tmp_path / "ray", "--executor", "ray", "--device", "cpu") == 0
+    for name in NAMES:
+        texts = [(tmp_path / where / "predictions" / f"{name}.txt").read_text() for where in ("here", "ray")]
+        assert texts[0] == texts[1]
+    summaries = [read_run(tmp_path / where).summary for where in ("here", "ray")]
+    assert summaries[0] == summaries[1]

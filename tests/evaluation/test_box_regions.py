@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,7 @@ from keepsight.evaluation.box.regions import (
     region_overlaps,
     write_region,
 )
+from keepsight.evaluation.box.trajectories import read_binary
 
 SIZE = (24, 32)
 
@@ -99,3 +102,25 @@ def test_broken_lines_are_named(line, told):
     with pytest.raises(InputError, match=told) as caught:
         read_region(line, SIZE, "truth.txt, line 3")
     assert str(caught.value).startswith("truth.txt, line 3: ")
+
+
+def test_the_binary_form_of_the_toolkit(tmp_path):
+    mask = Mask.from_box(*SIZE, 5, 3, 9, 6)
+    parts = [
+        struct.pack("<BI", 0, 1),
+        struct.pack("<B4f", 1, 1.5, 2, 30, 4.25),
+        struct.pack("<BH6f", 2, 3, 0, 1, 8.5, 2, 7, 9),
+        struct.pack("<BhhHHH2H", 3, 5, 3, 4, 3, 2, 0, 12),
+    ]
+    path = tmp_path / "a.bin"
+    path.write_bytes(struct.pack("<hI", 1, len(parts)) + b"".join(parts))
+    expected = [Nothing.ABSENT, Rectangle(1.5, 2, 30, 4.25), Polygon(((0, 1), (8.5, 2), (7, 9))), mask]
+    assert read_binary(path, SIZE) == expected
+    whole = path.read_bytes()
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        with pytest.raises(InputError, match=r"cut off|no trajectory"):
+            read_binary(path, SIZE)
+    path.write_bytes(struct.pack("<hIBff", 1, 1, 4, 2, 3))
+    with pytest.raises(InputError, match="frame 0: a point is no region"):
+        read_binary(path, SIZE)

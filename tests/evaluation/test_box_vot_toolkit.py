@@ -94,6 +94,21 @@ def test_masks_and_rectangles_as_the_toolkit_says(tmp_path):
     assert score(layout, tmp_path / "found", {}).summary["robustness"] > ours.summary["robustness"]
 
 
+def test_binary_results_of_the_toolkit(tmp_path):
+    layout = both_files(tmp_path, [("masks", 2), ("rectangles", 1), ("polygons", 1)])
+    before = score(layout, tmp_path / "found", {}).summary
+    turn = (
+        "import sys; from vot.region.io import read_trajectory, write_trajectory\n"
+        "for path in sys.argv[1:]: write_trajectory(path[:-3] + 'bin', read_trajectory(path))"
+    )
+    texts = list((tmp_path / "found").rglob("*_001.txt"))
+    subprocess.run([str(PYTHON), "-c", turn, *map(str, texts)], check=True)
+    for path in texts:
+        path.unlink()
+    # Rectangles lose digits in 32 bits.
+    assert score(layout, tmp_path / "found", {}).summary == pytest.approx(before, abs=1e-3)
+
+
 def test_polygons_within_their_outline(tmp_path):
     layout = both_files(tmp_path, [("polygons", 1), ("polygons", 2)])
     theirs = toolkit(layout.root, tmp_path / "found")

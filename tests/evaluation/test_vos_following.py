@@ -11,8 +11,8 @@ from vos_worlds import film, write_davis, write_film, write_pictures, write_sav,
 
 from keepsight.cli.main import run
 from keepsight.core import Cancelled, FrameResult, InputError, Mask, TrackedObject
+from keepsight.evaluation.cluster import places_on
 from keepsight.evaluation.vos.clips import Clip
-from keepsight.evaluation.vos.cluster import places_on
 from keepsight.evaluation.vos.first_prompts import first_prompts
 from keepsight.evaluation.vos.following import follow, tracker_for
 from keepsight.evaluation.vos.job import RunFolder, VosJob

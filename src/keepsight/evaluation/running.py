@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,17 @@ def read_shard(text: str | None) -> Shard:
     return int(number), int(parts)
 
 
+def check_known(path: Path, known: Mapping[str, Any], what: str) -> None:
+    """Holds what is known before a model is loaded to the settings that :func:`hold_to` wrote; nothing where it has not yet.
+
+    Raises:
+        InputError: other settings, as far as ``known`` names them.
+    """
+    if path.is_file():
+        before = _settings_in(path)
+        _refuse(before, json.loads(json.dumps(known)), known, what)
+
+
 def hold_to(path: Path, made: Mapping[str, Any], what: str) -> bool:
     """Holds what is predicted to the settings with which the first prediction of the folder was made.
 
@@ -49,19 +60,29 @@ def hold_to(path: Path, made: Mapping[str, Any], what: str) -> bool:
         with replacing_file(path) as temporary:
             temporary.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
         return False
+    before = _settings_in(path)
+    _refuse(before, wanted, {**before, **wanted}, what)
+    return True
+
+
+def _settings_in(path: Path) -> dict[str, Any]:
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         before = None
     if not isinstance(before, dict):
         raise InputError(f"{path} is damaged; start anew with --overwrite or another --out.")
+    return before
+
+
+def _refuse(before: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str], what: str) -> None:
+    """Raises :class:`InputError` that lists which of the named settings differ, if any do."""
     differing = [
         f"{name} ({before.get(name)} then, {wanted.get(name)} now)"
-        for name in {**before, **wanted}
+        for name in names
         if before.get(name) != wanted.get(name)
     ]
     if differing:
         raise InputError(
             f"{what} were made with other settings: {', '.join(differing)}. Start anew with --overwrite or another --out."
         )
-    return True

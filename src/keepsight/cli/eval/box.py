@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keepsight.cli.options import HOW, WRITE, DeviceName, ModelName, Precision, ZoomSwitch
+from keepsight.cli.options import HOW, WRITE, ModelName, Precision, ZoomSwitch
 
 if TYPE_CHECKING:
-    from keepsight.evaluation.box.run import BoxOutcome
+    from keepsight.evaluation.box.job import BoxOutcome
 
-_DATA = "Data"
+_DATA, _WHERE, _SCORE = "Data", "Where", "Score"
 
 
 class BoxDataset(StrEnum):
@@ -22,6 +22,11 @@ class BoxDataset(StrEnum):
     GOT10K = "got10k"
     VOT = "vot"
     FOLDER = "folder"
+
+
+class Executor(StrEnum):
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class GivenOnFirst(StrEnum):
@@ -62,19 +67,27 @@ def box(
             help="What is told on the first frame: the box, or VOT's region (mask, polygon).",
         ),
     ] = GivenOnFirst.BOX,
-    device: DeviceName = None,
     dtype: Precision = None,
     zoom: ZoomSwitch = None,
+    device: Annotated[
+        str, typer.Option("--device", rich_help_panel=_WHERE, help="auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
     shard: Annotated[
         str | None,
         typer.Option(
-            "--shard", metavar="I/N", rich_help_panel=HOW, help="Follow the I-th of N parts of the sequences."
+            "--shard", metavar="I/N", rich_help_panel=_WHERE, help="Follow the I-th of N parts of the sequences."
         ),
+    ] = None,
+    executor: Annotated[
+        Executor, typer.Option("--executor", rich_help_panel=_WHERE, help="Here, or on all devices of a Ray cluster.")
+    ] = Executor.LOCAL,
+    ray_address: Annotated[
+        str | None, typer.Option("--ray-address", rich_help_panel=_WHERE, help="Of a cluster that is running.")
     ] = None,
     as_toolkit: Annotated[
         bool,
         typer.Option(
-            "--as-vot-toolkit", rich_help_panel=HOW, help="Count the given frame as missed, as vot-toolkit does."
+            "--as-vot-toolkit", rich_help_panel=_SCORE, help="Count the given frame as missed, as vot-toolkit does."
         ),
     ] = False,
     out: Annotated[
@@ -95,7 +108,9 @@ def box(
     Example: keepsight eval box data/LaSOT --dataset lasot --model sam2.1-tiny --out out/lasot
     """
     from keepsight.cli import show
-    from keepsight.evaluation.box.run import BoxJob, run_box
+    from keepsight.evaluation.box.job import BoxJob
+    from keepsight.evaluation.box.run import run_box
+    from keepsight.evaluation.running import read_shard
     from keepsight.pipeline.job import parse_options
 
     job = BoxJob(
@@ -104,14 +119,16 @@ def box(
         split=split,
         listed=listed,
         out=out,
-        **({"model": model} if model is not None else {}),
-        **({"policy": policy} if policy is not None else {}),
+        model=model or BoxJob.model,
+        policy=policy or BoxJob.policy,
         policy_options=parse_options("--policy-option", policy_option or ()),
-        device=device.value if device is not None else "auto",
+        device=device,
         dtype=dtype.value if dtype is not None else "auto",
         zoom=zoom,
         given=given.value,
         shard=read_shard(shard),
+        ray=executor is Executor.RAY,
+        ray_address=ray_address,
         predictions=pred,
         as_toolkit=as_toolkit,
         overwrite=overwrite,
@@ -119,18 +136,6 @@ def box(
     with show.progress_bar() as progress:
         outcome = run_box(job, progress)
     _say(outcome)
-
-
-def read_shard(text: str | None) -> tuple[int, int]:
-    """``I/N`` as two numbers, 1/1 where nothing is said."""
-    from keepsight.core import InputError
-
-    if text is None:
-        return (1, 1)
-    number, slash, parts = text.partition("/")
-    if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
-        raise InputError(f"--shard {text}: give I/N with I from 1 to N, such as 2/8.")
-    return int(number), int(parts)
 
 
 def _say(outcome: BoxOutcome) -> None:

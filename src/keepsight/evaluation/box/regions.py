@@ -105,13 +105,28 @@ def _read_mask(text: str, size: tuple[int, int], where: str) -> Mask:
         left, top, width, height, *runs = [int(word) for word in text.split(",")]
     except ValueError:
         raise InputError(f"{where}: a mask is m followed by whole numbers: x, y, width, height, run lengths.") from None
+    return mask_from_runs(left, top, width, height, runs, size, where)
+
+
+def mask_from_runs(
+    left: int, top: int, width: int, height: int, runs: Sequence[int], size: tuple[int, int], where: str
+) -> Mask:
+    """A mask as VOT has it: run lengths of its box, row by row, background first; the rest of the box is background.
+
+    Args:
+        left, top, width, height: of the box in px, which may lie outside the frame in part.
+        size: height and width of the frame in px.
+        where: for errors.
+
+    Raises:
+        InputError: run lengths or a box that are no mask of a picture.
+    """
     if min(width, height, *runs, 0) < 0 or width * height > _MOST_PIXELS or max(abs(left), abs(top)) > _MOST_PX:
         raise InputError(f"{where}: a mask of {width}x{height} px at {left},{top} is no mask of a picture.")
     if sum(runs) > width * height:
         raise InputError(f"{where}: the mask's run lengths add up to {sum(runs)}, more than its {width}x{height} px.")
     pixels = np.zeros(width * height, bool)
-    values = np.arange(len(runs)) % 2 == 1
-    pixels[: sum(runs)] = np.repeat(values, runs)
+    pixels[: sum(runs)] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     frame = np.zeros(size, bool)
     part = pixels.reshape(height, width)[max(0, -top) : max(0, size[0] - top), max(0, -left) : max(0, size[1] - left)]
     y, x = max(0, top), max(0, left)

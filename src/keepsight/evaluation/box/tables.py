@@ -14,19 +14,27 @@ _MOST_BYTES = 256 << 20
 _MOST_PX = 1e6
 
 
+def check_size(path: Path) -> None:
+    """Raises :class:`InputError` where a file is missing, or larger than any of its kind is."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    if size > _MOST_BYTES:
+        raise InputError(f"{path} has {size >> 20} MB; no file of its kind has more than {_MOST_BYTES >> 20}.")
+
+
 def read_lines(path: Path) -> list[str]:
     """Lines of a text file without empty ones at the end.
 
     Raises:
         InputError: missing, unreadable, no text, or larger than any such file is.
     """
+    check_size(path)
     try:
-        size = path.stat().st_size
-        if size > _MOST_BYTES:
-            raise InputError(f"{path} has {size >> 20} MB; no file of its kind has more than {_MOST_BYTES >> 20}.")
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing.") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is no text.") from None
     except OSError as error:

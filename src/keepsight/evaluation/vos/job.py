@@ -11,7 +11,7 @@ from typing import Any
 
 from keepsight.core import InputError, StoreError
 from keepsight.evaluation.results import Results
-from keepsight.evaluation.running import Shard, hold_to
+from keepsight.evaluation.running import Shard, check_known, hold_to
 from keepsight.evaluation.vos.clips import Clip, Dataset
 from keepsight.evaluation.vos.layouts import open_dataset
 from keepsight.evaluation.vos.protocol import DatasetKind, FirstPrompt
@@ -134,18 +134,9 @@ class RunFolder:
         """Holds a run to the settings that are there, as far as it names them; nothing where there are none.
 
         Raises:
-            InputError: predictions of other settings are there.
-            StoreError: the file is damaged.
+            InputError: predictions of other settings are there, or the file is damaged.
         """
-        there = self.settings()
-        wanted = json.loads(json.dumps(dict(settings)))
-        differing = [name for name in wanted if there and there.get(name) != wanted[name]]
-        if differing:
-            said = ", ".join(f"{name} ({there.get(name)} then, {wanted[name]} now)" for name in differing)
-            raise InputError(
-                f"The predictions in {self.out} were made with other settings: {said}. "
-                "Take another --out, or throw them away with --overwrite."
-            )
+        check_known(self.out / SETTINGS, settings, f"The predictions in {self.out}")
 
     def settings(self) -> dict[str, Any]:
         """What made the predictions; empty where nothing has begun.

@@ -41,7 +41,7 @@ def run_vos(job: VosJob, progress: ProgressCallback | None = None) -> VosOutcome
     if todo and job.ray:
         from keepsight.evaluation.vos.cluster import follow_on_cluster
 
-        failed = follow_on_cluster(job, dataset, todo, folder, tell)
+        failed = follow_on_cluster(job, todo, folder, tell)
     elif todo:
         tracker, settings = tracker_for(job, dataset, tell)
         folder.begin(settings_of(job, dataset, settings), overwrite=job.overwrite)

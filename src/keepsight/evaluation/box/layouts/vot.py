@@ -16,6 +16,7 @@ from keepsight.evaluation.box.overlaps import Bools
 from keepsight.evaluation.box.regions import Nothing, Rectangle, Region, box_of, is_empty, read_region, write_region
 from keepsight.evaluation.box.sequences import BoxSequence, Prediction, Target
 from keepsight.evaluation.box.tables import read_lines
+from keepsight.evaluation.box.trajectories import read_binary
 from keepsight.video.images import IMAGE_SUFFIXES
 
 _TRUTH = re.compile(r"groundtruth_(?P<object>.+)\.txt")
@@ -64,6 +65,10 @@ class Vot(Layout):
     def _stems(self, name: str) -> list[str]:
         return [f"{name}_{object_id}_001" if object_id else f"{name}_001" for object_id in _truths(self.root / name)]
 
+    def done(self, folder: Path, name: str) -> bool:
+        files = self.prediction_files(folder, name)
+        return all(path.is_file() or path.with_suffix(".bin").is_file() for path in files)
+
     def lines(self, prediction: Prediction) -> str:
         regions: Sequence[Region] = prediction.regions or [
             Nothing.UNKNOWN if np.isnan(box).any() else Rectangle(*box) for box in prediction.boxes.tolist()
@@ -72,9 +77,14 @@ class Vot(Layout):
 
     def _load_one(self, path: Path, sequence: BoxSequence, times: Path | None) -> Prediction:
         size = sequence.size or (0, 0)
-        lines = read_lines(path)
-        check_frames(path, len(lines), sequence.frame_count)
-        regions = tuple(read_region(line, size, f"{path}, line {row}") for row, line in enumerate(lines, start=1))
+        regions: tuple[Region, ...]
+        if path.is_file():
+            lines = enumerate(read_lines(path), start=1)
+            regions = tuple(read_region(line, size, f"{path}, line {row}") for row, line in lines)
+        else:
+            path = path.with_suffix(".bin")
+            regions = tuple(read_binary(path, size))
+        check_frames(path, len(regions), sequence.frame_count)
         boxes = np.array([box_of(region) or (np.nan,) * 4 for region in regions])
         return Prediction(boxes, regions, read_times(times, sequence.frame_count))
 

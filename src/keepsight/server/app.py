@@ -24,6 +24,7 @@ from keepsight.server.catalog import Catalog
 from keepsight.server.config import ServerConfig
 from keepsight.server.errors import ApiError, install_errors
 from keepsight.server.guard import COOKIE, Guard
+from keepsight.server.memory import give_back
 from keepsight.server.native import events, videos, work
 from keepsight.server.native.bodies import Login
 from keepsight.server.native.shared import Here
@@ -121,6 +122,7 @@ async def _tidy(workshop: Workshop) -> None:
     while True:
         await asyncio.sleep(_TIDY_S)
         await asyncio.to_thread(workshop.close_idle)
+        await asyncio.to_thread(give_back)
 
 
 class _Page(StaticFiles):

@@ -12,6 +12,7 @@ import uvicorn
 
 from keepsight.core import InputError
 from keepsight.server.config import ServerConfig
+from keepsight.server.memory import share_arenas
 
 _GRACE_S = 3
 _MORE_PORTS = 20
@@ -64,6 +65,7 @@ def serve(
     from keepsight.server.app import create_app, make_workshop
     from keepsight.server.catalog import Catalog
 
+    share_arenas()
     catalog = Catalog([*paths, *config.roots], config.projects)
     bound = listen(config.host, config.port, or_next=or_next_port)
     with bound:

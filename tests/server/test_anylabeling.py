@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import cv2
+import httpx2
 import pytest
+import small_desks
 from remote_client import FRAMES, Desktop, Gate, area, clip_of, data_uris, pictures, understand_colours
 from small_desks import HEIGHT, WIDTH
 
@@ -252,3 +257,46 @@ def test_health_answers_while_a_frame_is_being_looked_at(start, words, monkeypat
 
     assert desktop.events(0, leave=look)[-1]["type"] == "completed"
     assert set(seen) == {200}
+
+
+def folder_of(number: int, count: int) -> list[str]:
+    """The clip with a mark of its own, as another person has another one."""
+    files = []
+    for index in range(count):
+        picture = small_desks.picture(index)
+        picture[:4, :4] = 25 * number
+        files.append(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+    return data_uris(files)
+
+
+def test_eight_desktops_are_served_at_once_and_health_answers_meanwhile(start):
+    address = str(start().base_url)
+    together = threading.Barrier(8, timeout=60)
+
+    def work(number: int) -> tuple[set[int], int, list[str]]:
+        with httpx2.Client(base_url=address, timeout=120) as http:
+            desktop = Desktop(http)
+            desktop.init(folder_of(number, 8))
+            together.wait()
+            prompted = area(desktop.point((30, 25, 1)))
+            events = desktop.events(0)
+            shown = {int(frame) for frame, item in events[-1]["results"].items() if item["masks"]}
+            desktop.cleanup()
+            return shown, prompted, [event["type"] for event in events]
+
+    answers = 0
+    with ThreadPoolExecutor(8) as pool, httpx2.Client(base_url=address, timeout=60) as http:
+        futures = [pool.submit(work, number) for number in range(8)]
+        while not all(future.done() for future in futures):
+            assert http.get("/health").json()["status"] == "healthy"
+            answers += 1
+    assert answers > 8
+    for future in futures:
+        shown, prompted, kinds = future.result()
+        assert prompted > 0
+        assert 0 in shown
+        assert (kinds[0], kinds[-1]) == ("started", "completed")
+        assert kinds.count("progress") >= 7
+    with httpx2.Client(base_url=address) as http:
+        clips = [line for line in http.get("/api/videos").json() if line["id"].startswith("anylabeling-")]
+    assert [line["frames_done"] for line in clips] == [8] * 8

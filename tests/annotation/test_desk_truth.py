@@ -282,3 +282,18 @@ def stage(model, tmp_path_factory):
     desk.prompt(RED).result()
     yield desk
     shop.shut()
+
+
+def test_not_here_where_it_is_not_leaves_the_mask_and_is_remembered_as_said(sure):
+    sure.prompt(Said(8, box=(18.0, 15.0, 43.0, 38.0))).result()
+    track(sure, 8, "forward", stop=14)
+    before = stored(sure, 1)[12]
+    away = Said(12, 1, points=((90.0, 3.0),), labels=(0,))
+    assert sure.preview(away).result().mask == before.mask
+    kept = sure.prompt(away).result().mask
+    assert (kept.mask, kept.score) == (before.mask, before.score)
+    (lane,) = sure.timeline().result().lanes
+    assert lane.corrected == (12,)
+    on_it = Said(12, 1, points=((24.0, 20.0),), labels=(0,))
+    assert sure.prompt(on_it).result().mask.score != before.score, "the model is asked"
+    assert [len(item.prompt.points) for item in sure.view().result().prompts if item.prompt.frame == 12] == [1, 1]

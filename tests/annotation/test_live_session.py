@@ -35,3 +35,24 @@ def test_hovering_leaves_its_last_look_for_the_click_and_nothing_else(tracker, m
     assert answer == seen
     assert len(encoded) == looks
     assert session.believes(1) == {8: answer.mask.counts}
+
+
+def test_a_place_is_looked_at_in_pieces_and_the_click_there_needs_no_more(tracker, monkeypatch):
+    video = clip()
+    session, other = (LiveSession(tracker.backbone, tracker.policy, tracker.options, video) for _ in range(2))
+    click = Prompt(1, 8, ((30.0, 25.0),), (1,))
+    encoded = []
+    encode = tracker.backbone.encode_views
+    monkeypatch.setattr(tracker.backbone, "encode_views", lambda views: encoded.append(len(views)) or encode(views))
+    session.look_at(8)
+    pieces = []
+    while session.look_closely(click):
+        pieces.append(len(encoded))
+    assert len(pieces) >= 2
+    assert encoded == [1] * (1 + len(pieces))
+    session.preview(click)
+    looks = len(encoded)
+    answer = session.add_prompt(click)
+    assert len(encoded) == looks
+    assert answer == other.add_prompt(click)
+    assert session.object_ids == [1]

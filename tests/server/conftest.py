@@ -1,14 +1,15 @@
-"""A real server on a real port, with a generated clip and a tiny random model."""
+"""A real server on a real port, with a generated clip and a tiny random model; and a real browser."""
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
@@ -23,6 +24,54 @@ from keepsight.server.app import create_app, make_workshop
 from keepsight.server.catalog import Catalog
 from keepsight.server.config import load_config
 from keepsight.server.serving import listen
+
+if TYPE_CHECKING:
+    from page_driver import PageDriver
+    from playwright.sync_api import Browser
+
+CHROMIUM = Path(os.environ.get("KEEPSIGHT_CHROMIUM", "/usr/bin/chromium"))
+VIEW = {"width": 1366, "height": 768}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists() and not os.environ.get("KEEPSIGHT_NEED_CHROMIUM"):
+        pytest.skip(f"there is no Chromium at {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser, tmp_path) -> Iterator[Callable[..., PageDriver]]:
+    """A page in a browser of its own, as another person has it. At the end nothing may have gone wrong unseen.
+
+    ``KEEPSIGHT_SCREENSHOTS`` names a folder for the screenshots.
+    """
+    from page_driver import PageDriver
+
+    pictures = Path(os.environ.get("KEEPSIGHT_SCREENSHOTS") or tmp_path / "screenshots")
+    pictures.mkdir(parents=True, exist_ok=True)
+    drivers, contexts = [], []
+
+    def open_page(address: str, video: str, frame: int = 0, **dress: Any) -> PageDriver:
+        contexts.append(browser.new_context(**({"viewport": VIEW, "accept_downloads": True} | dress)))
+        driver = PageDriver(contexts[-1], address, video, pictures)
+        driver.open(frame)
+        drivers.append(driver)
+        return driver
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    for driver in drivers:
+        driver.client.close()
+        assert driver.complaints == []
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import httpx2
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, Response, expect
 
 WAIT_MS = 120_000  # for what a tracker does on a busy machine; reached only by failures
-VIEW = {"width": 1366, "height": 768}
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -193,13 +191,6 @@ class PageDriver:
         """Stores a mask past the page, as another program would."""
         answer = self.client.put(f"{self.at}/masks/{frame}/{object_id}", json={"counts": counts})
         assert answer.status_code == 200, answer.text
-
-
-def pictures_folder(default: Path) -> Path:
-    """Where screenshots are kept."""
-    folder = Path(os.environ.get("KEEPSIGHT_SCREENSHOTS") or default)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def changed(before: dict[int, str], after: dict[int, str]) -> set[int]:

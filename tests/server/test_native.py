@@ -83,6 +83,8 @@ def test_from_a_click_to_an_export(start):
     at = video_of(client)
     assert client.get(at).json()["frame_count"] == FRAMES
     assert client.post(f"{at}/look", json={"frame": 8}).status_code == 202
+    closely = {"frame": 8, "points": [[30, 25, 1]]}
+    assert client.post(f"{at}/look", json=closely).status_code == 202
     assert client.post(f"{at}/look", json={"frame": FRAMES}).status_code == 404
     answer = client.post(f"{at}/prompts", json=RED).json()
     assert answer["object"] == {

@@ -6,32 +6,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from page_driver import PageDriver, changed, expect
 from server_process import ServerProcess
 
 from keepsight.core import Mask
 from keepsight.store import Project
 from keepsight.video import VideoWriter, open_video
 
-CHROMIUM = Path(os.environ.get("KEEPSIGHT_CHROMIUM", "/usr/bin/chromium"))
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "bigbuckbunny.mp4"
 RABBIT, SKY, FAR_ROCK = (450, 330), (1150, 150), (900, 360)  # px, on frame 10 of the clips
 ROCK = (92, 424), (150, 500), (257, 573)
 LENGTHS = {"story": 20, "identities": 20, "together": 20, "keyboard": 20, "power": 32}
-
-if not CHROMIUM.exists() and not os.environ.get("KEEPSIGHT_NEED_CHROMIUM"):
-    pytest.skip(f"there is no Chromium at {CHROMIUM}", allow_module_level=True)
-
-from page_driver import VIEW, PageDriver, changed, expect, pictures_folder  # noqa: E402
-from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -61,36 +54,6 @@ def server(videos, projects) -> Iterator[ServerProcess]:
     process = ServerProcess(videos, projects)
     yield process
     process.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    quiet += ["--disable-component-update", "--disable-sync"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def visit(browser, tmp_path) -> Iterator[Callable[..., PageDriver]]:
-    """A page in a browser of its own, as another person has it. At the end nothing may have gone wrong unseen."""
-    drivers, contexts = [], []
-
-    def open_page(address: str, video: str, frame: int = 0, **dress: str) -> PageDriver:
-        contexts.append(browser.new_context(viewport=VIEW, accept_downloads=True, **dress))
-        driver = PageDriver(contexts[-1], address, video, pictures_folder(tmp_path / "screenshots"))
-        driver.open(frame)
-        drivers.append(driver)
-        return driver
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    for driver in drivers:
-        driver.client.close()
-        assert driver.complaints == []
 
 
 def point_at_two(page: PageDriver) -> None:
@@ -145,6 +108,10 @@ def test_from_two_objects_to_an_export(server, projects, visit, tmp_path):
     page.press("e")
     page.click(*SKY)
     page.says("Corrected rabbit 1")
+    page.button("Close this line").click()
+    assert page.masks(1) == first[1], "where it is not, nothing is taken away"
+    page.click(*tip_of(first[1][13]))
+    page.says("Corrected rabbit 1")
     page.picture("corrected")
     corrected = page.masks(1)
     assert changed(first[1], corrected) == {13}
@@ -164,13 +131,15 @@ def test_from_two_objects_to_an_export(server, projects, visit, tmp_path):
     steps = [
         ("track 2 frames", second, [16]),
         ("point at object 1 on frame 13", corrected, [16]),
+        ("point at object 1 on frame 13", first[1], [16]),
         ("accept frame 16", first[1], [16]),
-        ("track 13 frames", first[1], []),
+        ("track 19 frames", first[1], []),
     ]
     for (name, _, _), (_, masks, accepted) in pairwise(steps):
         expect(page.button(f"Undo: {name}")).to_be_enabled()
         page.undo()
         assert (page.masks(1), page.lane(1)["accepted"]) == (masks, accepted)
+    expect(page.button(f"Undo: {steps[-1][0]}")).to_be_enabled()
     for name, masks, accepted in reversed(steps[:-1]):
         expect(page.button(f"Do again: {name}")).to_be_enabled()
         page.redo()
@@ -206,6 +175,14 @@ def test_from_two_objects_to_an_export(server, projects, visit, tmp_path):
         exported = {at: Mask.from_coco(item) for at, item in enumerate(track["segmentations"]) if item is not None}
         assert exported == {at: mask for at, mask in stored[track["id"]].items() if mask.area}
     assert {frame: mask.counts.decode() for frame, mask in stored[2].items()} == rock
+
+
+def tip_of(counts: str) -> tuple[float, float]:
+    """A place inside of a mask near its top."""
+    rows, columns = Mask(720, 1280, counts.encode()).to_array().nonzero()
+    row = rows.min() + 12
+    here = columns[rows == row]
+    return float(here[len(here) // 2]), float(row)
 
 
 def stored_masks(path: Path) -> dict[int, dict[int, Mask]]:

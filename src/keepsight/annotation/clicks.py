@@ -71,6 +71,16 @@ class Clicks:
         self._case.check_frame(frame)
         self._side.agreement(settings).session.look_at(frame)
 
+    def look_closely(self, project: Project, settings: DeskSettings, said: Said) -> bool:
+        """Gets a frame ready for a click at a certain place, in pieces; whether there may be more."""
+        object_id, prompt = self._checked(project, said)
+        first = not self._earlier(project, object_id, said.frame).points
+        first = first and not project.masks_of(self._case.video_id, object_id, [said.frame])
+        if first and self._side.agreement(settings).session.look_closely(prompt):
+            return True
+        self._answered(project, settings, said, prompt, object_id, keep=False)
+        return False
+
     def preview(self, project: Project, settings: DeskSettings, said: Said) -> TrackedObject:
         """What :meth:`prompt` would show."""
         object_id, prompt = self._checked(project, said)
@@ -117,9 +127,14 @@ class Clicks:
         if prompt.mask is not None:
             # What a person drew needs no model; the tracker is told before it follows the object.
             return TrackedObject(object_id, prompt.mask, 1.0, 1.0, Source.PROMPT)
+        frame = said.frame
+        stored = project.masks_of(self._case.video_id, object_id, [frame]).get(frame)
+        if stored is not None and not said.replace and _says_nothing_new(prompt, stored.mask):
+            # "Not here", where nothing is: a model that is asked all the same would only shake what is right.
+            return replace(stored, source=Source.PROMPT)
         agreement = self._side.agreement(settings)
         agreement.forget_what_is_wrong(project, [object_id])
-        session, frame = agreement.session, said.frame
+        session = agreement.session
         add = session.add_prompt if keep else session.preview
         if said.replace:
             return _prompted(add(prompt, clear=True))
@@ -127,7 +142,6 @@ class Clicks:
         told = session.said(object_id, frame) == (earlier.points, earlier.box)
         if told and frame in session.believes(object_id):
             return _prompted(add(prompt))
-        stored = project.masks_of(self._case.video_id, object_id, [frame]).get(frame)
         previous: Mask | None = stored.mask if stored is not None and stored.present else None
         return _prompted(add(earlier.with_more(prompt), clear=True, previous=previous))
 
@@ -157,6 +171,15 @@ class Clicks:
             prompt_id = project.add_prompt(video_id, prompt)
             project.set_mask(video_id, object_id, frame, item.mask, Source.PROMPT, item.score)
         return prompt_id
+
+
+def _says_nothing_new(prompt: Prompt, mask: Mask) -> bool:
+    """Whether a prompt only says of places outside of a mask that the object is not there."""
+    if not prompt.points or prompt.box is not None or any(prompt.labels):
+        return False
+    pixels = mask.to_array()
+    last_y, last_x = mask.height - 1, mask.width - 1
+    return not any(pixels[min(int(y), last_y), min(int(x), last_x)] for x, y in prompt.points)
 
 
 def prompts_on(project: Project, video_id: int, object_id: int, frame: int) -> Iterator[int]:

@@ -57,7 +57,13 @@ class Desk:
     """
 
     def __init__(
-        self, case: Case, bench: Bench, settings: DeskSettings, pictures: PictureCache, painters: ThreadPoolExecutor
+        self,
+        case: Case,
+        bench: Bench,
+        settings: DeskSettings,
+        pictures: PictureCache,
+        painters: ThreadPoolExecutor,
+        name: str | None = None,
     ) -> None:
         self._case, self._bench = case, bench
         self._settings = settings
@@ -67,7 +73,8 @@ class Desk:
         self._clicks, self._finder, self._jobs = Clicks(case, side), Finder(case, side), JobBook(case, side)
         self._side = side
         self._used = time.monotonic()
-        self.key, self.name = case.key, case.video.name
+        self._look = 0  # number of the latest place that was to be looked at
+        self.key, self.name = case.key, name or case.video.name
         self.width, self.height, self.frame_count = case.video.width, case.video.height, case.frame_count
         self.fps = case.video.fps
 
@@ -179,13 +186,24 @@ class Desk:
 
     # ---- pointing ----
 
-    def look_at(self, frame: int) -> Future[None]:
-        """Gets a frame ready for clicks, before the first; of several calls that wait the last one counts."""
+    def look_at(self, frame: int, said: Said | None = None) -> Future[None]:
+        """Gets a frame ready for clicks, before the first; of several calls that wait the last one counts.
+
+        Args:
+            said: the click to come, where that is known: a pointer rests there. Its looks are made one by one, so that a click
+                at another place waits for one of them at most.
+        """
         settings = self._settings
         self.touch()
-        return self._case.at_worker(
-            lambda project: self._clicks.look_at(settings, frame), Urgency.LOOK, ("look", self.key)
-        )
+        number = self._look = self._look + 1
+
+        def piece(project: Project) -> None:
+            if said is None:
+                self._clicks.look_at(settings, frame)
+            elif number == self._look and self._clicks.look_closely(project, settings, said) and number == self._look:
+                self._case.at_worker(piece, Urgency.LOOK, ("look", self.key))
+
+        return self._case.at_worker(piece, Urgency.LOOK, ("look", self.key))
 
     def prompt(self, said: Said, by: str | None = None) -> Future[Answer]:
         """Says by clicks, a box or a mask what an object is on a frame; the mask comes at once."""

@@ -38,7 +38,7 @@ class LiveSession(Session):
     def __init__(self, backbone: Backbone, policy: PolicyFactory, options: EngineOptions, video: VideoSource) -> None:
         super().__init__(backbone, policy, options, video)
         self._shown: dict[int, dict[int, Signature]] = {}
-        self._hovered: tuple[int, Sight] | None = None
+        self._hovered: tuple[int, tuple[tuple[float, float], ...], Sight] | None = None
         # Pathways hang together from frame to frame: what was seen before is one beginning for them, not several.
         self._pathways = isinstance(self._set.new_track(0).policy, SAM2LongPolicy)
 
@@ -86,9 +86,7 @@ class LiveSession(Session):
         self._consolidate(except_frame=prompt.frame)
         tracks, real = self._set.tracks, self._set.tracks.get(prompt.object_id)
         order = list(tracks)
-        sight = self._looked_at(prompt.frame)
-        # A pointer that goes about looks everywhere: what it saw goes with its next step.
-        self._hovered = (prompt.frame, sight.fork())
+        sight = self._hover(prompt)
         tracks[prompt.object_id] = self._stand_in(prompt.object_id, real)
         try:
             return super().add_prompt(prompt, clear=clear, previous=previous)
@@ -98,6 +96,33 @@ class LiveSession(Session):
             if real is not None:
                 tracks[prompt.object_id] = real
                 self._set.tracks = {object_id: tracks[object_id] for object_id in order}
+
+    def look_closely(self, prompt: Prompt) -> bool:
+        """Gets a frame ready for a click at a certain place, in pieces.
+
+        Args:
+            prompt: the first that would be said about its object on the frame.
+
+        Returns:
+            Whether a piece was done, so that there may be more; if not, call :meth:`preview` for the last of it.
+        """
+        if not prompt.points or prompt.box is not None:
+            return False
+        self._hover(prompt)
+        positive = tuple(point for point, label in zip(prompt.points, prompt.labels, strict=True) if label == 1)
+        sight = self._sight_of(prompt.frame, keep=True)
+        return self._set.engine.look_for_click(positive or prompt.points, sight)
+
+    def _hover(self, prompt: Prompt) -> Sight:
+        """The looks that stay; those at the place of a prompt are apart and go with the pointer's next step, for a pointer that
+        goes about looks everywhere."""
+        before = self._hovered
+        sight = self._looked_at(prompt.frame)
+        if before is not None and before[:2] == (prompt.frame, prompt.points):
+            self._hovered = before
+        else:
+            self._hovered = (prompt.frame, prompt.points, sight.fork())
+        return sight
 
     def look_at(self, frame: int) -> None:
         """Gets a frame ready for a click: decoded and, seen as a whole, encoded."""
@@ -113,7 +138,7 @@ class LiveSession(Session):
 
     def _known_sight(self, frame: int) -> Sight | None:
         if self._hovered is not None and self._hovered[0] == frame:
-            return self._hovered[1]
+            return self._hovered[2]
         return super()._known_sight(frame)
 
     # ---- what the project says ----

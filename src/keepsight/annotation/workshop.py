@@ -101,13 +101,16 @@ class Workshop:
             found = self._desks.get(key)
         return None if found is None else found[0]
 
-    def open(self, key: str, video: str | Path | VideoSource, project: str | Path) -> Future[Desk]:
+    def open(
+        self, key: str, video: str | Path | VideoSource, project: str | Path, name: str | None = None
+    ) -> Future[Desk]:
         """The desk of a video, opened if it is not.
 
         Args:
             key: names the desk; the same key means the same video and project.
             video: path, or an opened source that can be rewound.
             project: its project file; made when there is none.
+            name: of the desk, for people; ``None``: the video's.
 
         Raises:
             Busy: (the future) the limit of open desks is reached and none can be closed.
@@ -121,15 +124,15 @@ class Workshop:
                 done.set_result(known[0])
                 return done
             if key not in self._opening:
-                self._opening[key] = self._openers.submit(self._open, key, video, Path(project))
+                self._opening[key] = self._openers.submit(self._open, key, video, Path(project), name)
             return self._opening[key]
 
-    def _open(self, key: str, video: str | Path | VideoSource, path: Path) -> Desk:
+    def _open(self, key: str, video: str | Path | VideoSource, path: Path, name: str | None) -> Desk:
         try:
             self._make_room(key)
             source = open_video(video)
             try:
-                return self._seat(key, source, path)
+                return self._seat(key, source, path, name)
             except BaseException:
                 source.close()
                 raise
@@ -137,7 +140,7 @@ class Workshop:
             with self._lock:
                 self._opening.pop(key, None)
 
-    def _seat(self, key: str, source: VideoSource, path: Path) -> Desk:
+    def _seat(self, key: str, source: VideoSource, path: Path, name: str | None) -> Desk:
         if source.live or not source.frame_count:
             raise InputError(f"'{source.name}' is a live source; record it to a file first.")
         video_id, kept = _registered(source, path)
@@ -148,7 +151,7 @@ class Workshop:
             loads = [sum(bench is other for _, other in self._desks.values()) for bench in self._benches]
             bench = self._benches[loads.index(min(loads))]
             case = Case(key, source, path, video_id, bench.worker, self.limits)
-            desk = Desk(case, bench, settings, self._pictures, self._painters)
+            desk = Desk(case, bench, settings, self._pictures, self._painters, name)
             self._desks[key] = (desk, bench)
         return desk
 

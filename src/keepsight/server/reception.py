@@ -70,7 +70,7 @@ class Reception:
         except BaseException:
             video.close()
             raise
-        return await soon(self.workshop.open(entry.id, video, entry.project))
+        return await soon(self.workshop.open(entry.id, video, entry.project, entry.name))
 
     def line(self, entry: Entry) -> dict[str, object]:
         """A video that is not open, for a list: what its project says, nothing that would need decoding."""

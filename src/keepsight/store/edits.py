@@ -158,11 +158,11 @@ class TrackEdits:
                 self._free(video, *owners)
                 if edit.start is None and edit.stop is None:
                     frames = sum(len(self._frames(video, owner)) for owner in owners)
-                    return EditEffect(f"{_objects(owners)} called {_name(edit.label)} go.", None, len(owners), frames)
+                    return EditEffect(f"{_called(owners, edit.label)} removed.", None, len(owners), frames)
                 return self._effect_of_deletion(video, owners, edit.start or 0, edit.stop)
             case DressLabel():
                 owners = self._labelled(video, edit.label, edit.start, edit.stop)
-                return EditEffect(f"{_objects(owners)} called {_name(edit.label)} change.", None, len(owners))
+                return EditEffect(_effect_of_dress(owners, edit), None, len(owners))
 
     def apply(self, video: StoredVideo, edit: Edit) -> EditEffect:
         """Carries an edit out as one step of undo.
@@ -325,7 +325,9 @@ class TrackEdits:
         warning = None
         if parts:
             warning = f"{_objects(parts)} go on outside the range: the part inside becomes a new object each."
-        summary = f"{_objects(owners)} called {_name(edit.from_label)} are called {_name(edit.to_label)}."
+        inside = "" if edit.start is None and edit.stop is None else f" {_range(edit.start or 0, edit.stop)}"
+        new = "left without a label" if edit.to_label is None else f"now called {_name(edit.to_label)}"
+        summary = f"{_called(owners, edit.from_label)} {new}{inside}."
         return EditEffect(summary, warning, len(owners), frames)
 
     def _relabel(self, video: StoredVideo, edit: Relabel) -> None:
@@ -396,6 +398,21 @@ class TrackEdits:
 def _objects(owners: Collection[int]) -> str:
     few = ", ".join(str(owner) for owner in list(owners)[:5]) + (", ..." if len(owners) > 5 else "")
     return f"object{'' if len(owners) == 1 else 's'} {few}"
+
+
+def _called(owners: Collection[int], label: str | None, seen: str = "") -> str:
+    """Subject and verb of a sentence about the objects of a label."""
+    name = "without a label" if label is None else f"called {_name(label)}"
+    return f"{_objects(owners).capitalize()}, {name}{seen}, {'is' if len(owners) == 1 else 'are'}"
+
+
+def _effect_of_dress(owners: Collection[int], edit: DressLabel) -> str:
+    ranged = edit.start is not None or edit.stop is not None
+    seen = f" and seen {_range(edit.start or 0, edit.stop)}" if ranged else ""
+    done = [f"coloured {edit.colour}"] if edit.colour is not None else []
+    done += [] if edit.hidden is None else ["hidden" if edit.hidden else "shown"]
+    done += [] if edit.locked is None else ["locked" if edit.locked else "unlocked"]
+    return f"{_called(owners, edit.label, seen)} {' and '.join(done)}{' on all frames' if ranged else ''}."
 
 
 def _name(label: str | None) -> str:

@@ -65,6 +65,13 @@ class Engine:
         return self._prompting.prompt(track, step, sight, previous)
 
     @_at_work
+    def look_for_click(self, points: Sequence[tuple[float, float]], sight: Sight) -> bool:
+        """Encodes one region of those that first clicks about an object need; ``False`` when all are there."""
+        fresh = [region for region in self._prompting.regions_of_click(points, sight.size) if not sight.has(region)]
+        sight.see(fresh[:1])
+        return bool(fresh)
+
+    @_at_work
     def adopt(
         self, tracks: Sequence[Track], step: Step, sight: Sight, logits: Tensor, regions: Sequence[Region]
     ) -> list[FrameRecord]:

@@ -116,6 +116,10 @@ class Prompting:
         measure_records([record], sight.size, [None])
         return record
 
+    def regions_of_click(self, points: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[Region]:
+        """Where to look to answer the first clicks about an object on a frame."""
+        return [Region.whole(*size)] if self._zoom is None else self._zoom.pyramid(points, size)
+
     def _regions(self, prompt: FramePrompt, previous: PreviousMask | None, size: tuple[int, int]) -> list[Region]:
         """Where to look to answer a prompt; several when it is open how large the object is."""
         if self._zoom is None:
@@ -127,7 +131,7 @@ class Prompting:
             if box is not None:
                 return [self._zoom.close_up(hull([box], prompt.points), size)]
         positive = [point for point, label in zip(prompt.points, prompt.labels, strict=True) if label == 1]
-        return self._zoom.pyramid(positive or prompt.points, size)
+        return self.regions_of_click(positive or prompt.points, size)
 
     def _answer(
         self,

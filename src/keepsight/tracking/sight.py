@@ -79,6 +79,10 @@ class Sight:
             self._encode(fresh)
         return [self._rows[region] for region in regions]
 
+    def has(self, region: Region) -> bool:
+        """Whether a region was seen already."""
+        return region in self._rows
+
     def pixels(self, region: Region) -> NDArray[np.uint8]:
         """A part of the frame, uint8 ``(h, w, 3)``."""
         if self._rgb is None:

@@ -98,7 +98,8 @@ export const api = {
   upload: (file: File) => ask<VideoLine>("POST", "uploads", file, { name: file.name }),
   video: (v: string) => get<Video>(of(v)),
   settings: (v: string, change: Partial<Settings>) => ask<Settings>("PATCH", of(v, "/settings"), change),
-  lookAt: (v: string, frame: number) => ask<unknown>("POST", of(v, "/look"), { frame }),
+  lookAt: (v: string, what: { frame: number; object_id?: number | null; points?: PromptRequest["points"] }) =>
+    ask<unknown>("POST", of(v, "/look"), what),
   frameUrl: (v: string, n: number, width?: number) => address(of(v, `/frames/${n}.jpg`), { width }),
   masks: (v: string, [start, stop]: Span, signal?: AbortSignal) =>
     get<Revised & { frames: FrameMasks[] }>(of(v, "/masks"), { start, stop }, signal),

@@ -155,9 +155,9 @@ export interface JobRequest {
 export type Edit =
   | { kind: "relabel"; from_label: string | null; to_label: string; start?: number; stop?: number }
   | { kind: "delete_label"; label: string | null; start?: number; stop?: number }
-  | { kind: "colour_label"; label: string | null; colour: string }
-  | { kind: "hide_label"; label: string | null; hidden: boolean }
-  | { kind: "lock_label"; label: string | null; locked: boolean }
+  | { kind: "colour_label"; label: string | null; colour: string; start?: number; stop?: number }
+  | { kind: "hide_label"; label: string | null; hidden: boolean; start?: number; stop?: number }
+  | { kind: "lock_label"; label: string | null; locked: boolean; start?: number; stop?: number }
   | { kind: "change_id"; object_id: number; to: number }
   | { kind: "merge"; object_id: number; into: number; keep: "into" | "from" | "union" }
   | { kind: "split"; object_id: number; frame: number }

@@ -107,7 +107,8 @@ export function Apply({
           <p>
             {forecast.summary}{" "}
             <span class="dim">
-              {counted(forecast.objects, "object")}, {counted(forecast.frames, "frame")}
+              {counted(forecast.objects, "object")}
+              {forecast.frames > 0 && `, ${counted(forecast.frames, "mask")}`}
               {forecast.conflicts > 0 && `, ${counted(forecast.conflicts, "conflict")}`}
             </span>
           </p>

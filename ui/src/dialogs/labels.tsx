@@ -2,36 +2,44 @@ import { useState } from "preact/hooks";
 import type { Edit, TrackedObject } from "../api/types";
 import { IconButton } from "../parts/icons";
 import * as s from "../state/store";
-import { Dialog, lineOf, Problem } from "./dialog";
-import { Apply, make, RangeFields } from "./edits";
+import { Dialog } from "./dialog";
+import { Apply, RangeFields } from "./edits";
 
-type Plan = { kind: "relabel"; label: string; to: string } | { kind: "delete_label"; label: string };
+type Plan =
+  | { kind: "relabel"; label: string; to: string }
+  | { kind: "delete_label"; label: string }
+  | { kind: "colour_label"; label: string; colour: string }
+  | { kind: "hide_label"; label: string; hidden: boolean }
+  | { kind: "lock_label"; label: string; locked: boolean };
+
+function editOf(plan: Plan | null, range: [number, number] | null): Edit | null {
+  if (!plan) return null;
+  const where = range ? { start: range[0], stop: range[1] } : {};
+  const label = plan.label || null;
+  if (plan.kind !== "relabel") return { ...plan, label, ...where };
+  const to = plan.to.trim();
+  return to && to !== plan.label ? { kind: "relabel", from_label: label, to_label: to, ...where } : null;
+}
+
+function verbOf(plan: Plan | null): string {
+  if (plan?.kind === "delete_label") return "Delete";
+  if (plan?.kind === "colour_label") return "Colour";
+  if (plan?.kind === "hide_label") return plan.hidden ? "Hide" : "Show";
+  if (plan?.kind === "lock_label") return plan.locked ? "Lock" : "Unlock";
+  return "Rename";
+}
 
 /** Alt+L: everything that is done to all objects of one label. */
 export function LabelsDialog() {
   const [plan, setPlan] = useState<Plan | null>(null);
   const [range, setRange] = useState<[number, number] | null>(null);
-  const [problem, setProblem] = useState<string | null>(null);
   const byLabel = new Map<string, TrackedObject[]>();
   for (const object of s.objects.value) {
     const label = object.label ?? "";
     byLabel.set(label, [...(byLabel.get(label) ?? []), object]);
   }
-  const where = range ? { start: range[0], stop: range[1] } : {};
-  const edit: Edit | null =
-    plan?.kind === "relabel" && plan.to.trim() && plan.to.trim() !== plan.label
-      ? { kind: "relabel", from_label: plan.label || null, to_label: plan.to.trim(), ...where }
-      : plan?.kind === "delete_label"
-        ? { kind: "delete_label", label: plan.label || null, ...where }
-        : null;
-  const now = async (change: Edit) => {
-    setProblem(null);
-    try {
-      await make(change, false);
-    } catch (error) {
-      setProblem(lineOf(error));
-    }
-  };
+  const edit = editOf(plan, range);
+  const chosen = (kind: Plan["kind"], label: string) => plan?.kind === kind && plan.label === label;
   return (
     <Dialog title="Labels" wide>
       {byLabel.size === 0 ? (
@@ -78,10 +86,12 @@ export function LabelsDialog() {
                       <input
                         type="color"
                         aria-label={`Colour of all ${shown}`}
-                        value={members[0]?.colour ?? "#888888"}
-                        onChange={(e) =>
-                          void now({ kind: "colour_label", label: label || null, colour: e.currentTarget.value })
+                        value={
+                          plan?.kind === "colour_label" && plan.label === label
+                            ? plan.colour
+                            : (members[0]?.colour ?? "#888888")
                         }
+                        onChange={(e) => setPlan({ kind: "colour_label", label, colour: e.currentTarget.value })}
                       />
                     </td>
                     <td>
@@ -89,8 +99,8 @@ export function LabelsDialog() {
                         icon={hidden ? "eyeOff" : "eye"}
                         label={hidden ? `Show all ${shown}` : `Hide all ${shown}`}
                         pressed={hidden}
-                        class="small"
-                        onClick={() => void now({ kind: "hide_label", label: label || null, hidden: !hidden })}
+                        class={`small ${chosen("hide_label", label) ? "chosen" : ""}`}
+                        onClick={() => setPlan({ kind: "hide_label", label, hidden: !hidden })}
                       />
                     </td>
                     <td>
@@ -98,8 +108,8 @@ export function LabelsDialog() {
                         icon={locked ? "lock" : "unlock"}
                         label={locked ? `Unlock all ${shown}` : `Lock all ${shown}`}
                         pressed={locked}
-                        class="small"
-                        onClick={() => void now({ kind: "lock_label", label: label || null, locked: !locked })}
+                        class={`small ${chosen("lock_label", label) ? "chosen" : ""}`}
+                        onClick={() => setPlan({ kind: "lock_label", label, locked: !locked })}
                       />
                     </td>
                     <td>
@@ -107,7 +117,7 @@ export function LabelsDialog() {
                         icon="trash"
                         label={`Delete all ${shown}`}
                         disabled={locked}
-                        pressed={plan?.kind === "delete_label" && plan.label === label}
+                        pressed={chosen("delete_label", label)}
                         class="small danger"
                         onClick={() => setPlan({ kind: "delete_label", label })}
                       />
@@ -118,18 +128,12 @@ export function LabelsDialog() {
           </tbody>
         </table>
       )}
-      <Problem text={problem} />
       <div class="dialog-foot">
         <div class="where">
-          <span>{plan?.kind === "delete_label" ? "Delete" : "Rename"}</span>
+          <span>{verbOf(plan)}</span>
           <RangeFields value={range} onChange={setRange} />
         </div>
-        <Apply
-          edit={edit}
-          verb={plan?.kind === "delete_label" ? "Delete" : "Rename"}
-          danger={plan?.kind === "delete_label"}
-          onDone={() => setPlan(null)}
-        />
+        <Apply edit={edit} verb={verbOf(plan)} danger={plan?.kind === "delete_label"} onDone={() => setPlan(null)} />
       </div>
     </Dialog>
   );

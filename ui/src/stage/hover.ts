@@ -1,4 +1,4 @@
-/** What the mask would be if the person clicked where the pointer rests. */
+/** What a click where the pointer rests would do: its mask, shown before, or at least looked for, so that the click is quick. */
 
 import { signal } from "@preact/signals";
 import { api } from "../api/client";
@@ -24,14 +24,21 @@ export function askPreview(x: number, y: number): void {
   clearTimeout(timer);
   flight?.abort();
   const open = current();
-  if (!open || !s.hoverPreview.peek() || s.tool.peek() !== "click" || s.running.peek()) return endPreview();
+  if (!open || s.tool.peek() !== "click" || s.running.peek() || s.playing.peek()) return endPreview();
   timer = setTimeout(async () => {
-    const mine = new AbortController();
-    flight = mine;
-    const what = {
+    const click = {
       object_id: s.active.peek(),
       frame: s.shown.peek(),
       points: [[Math.floor(x), Math.floor(y), s.positive.peek() ? 1 : 0] as [number, number, 0 | 1]],
+    };
+    if (!s.hoverPreview.peek()) {
+      api.lookAt(open.id, click).catch(() => undefined); // the click itself reports what is wrong
+      return;
+    }
+    const mine = new AbortController();
+    flight = mine;
+    const what = {
+      ...click,
       box: null,
       mask: null,
       replace: false,

@@ -106,7 +106,7 @@ function rest(frame: number): void {
   resting = setTimeout(() => {
     if (!video || open?.id !== video || s.playing.peek()) return;
     // A click works without it as well, and says itself what is wrong.
-    api.lookAt(video, frame).catch(() => undefined);
+    api.lookAt(video, { frame }).catch(() => undefined);
   }, REST_MS);
 }
 

@@ -53,10 +53,6 @@ class SettingsChange(Body):
     output: Literal["masks", "boxes", "both"] | None = None
 
 
-class LookBody(Body):
-    frame: FrameIndex
-
-
 class PromptBody(Body):
     """Points are ``[x, y, 1 on the object or 0 not on it]``; at least one of points, box and mask."""
 
@@ -79,6 +75,18 @@ class PromptBody(Body):
             label=self.label,
             replace=self.replace,
         )
+
+
+class LookBody(Body):
+    """With points: where a click is to be expected."""
+
+    frame: FrameIndex
+    object_id: Id | None = None
+    points: list[tuple[Px, Px, Literal[0, 1]]] = Field(default=[], max_length=10_000)
+
+    def said(self) -> Said | None:
+        points = tuple((x, y) for x, y, _ in self.points)
+        return Said(self.frame, self.object_id, points, tuple(int(on) for _, _, on in self.points)) if points else None
 
 
 class TextBody(Body):

@@ -47,10 +47,11 @@ async def prompt(reach: Reach, body: PromptBody, by: By = None) -> dict[str, Any
 
 @router.post("/look", status_code=202)
 async def look(reach: Reach, body: LookBody) -> dict[str, Any]:
-    """Gets a frame ready for clicks, which are quick then; does not wait for it. Of several calls the last one counts."""
+    """Gets a frame ready for clicks, which are quick then, most of all at ``points``; does not wait for it. Of several calls the
+    last one counts."""
     if body.frame >= reach.frame_count:
         raise not_found(f"There is no frame {body.frame}; the frames are 0 to {reach.frame_count - 1}.")
-    reach.look_at(body.frame)
+    reach.look_at(body.frame, body.said())
     return {"frame": body.frame}
 
 

@@ -145,7 +145,7 @@ def waits(server: Server, count: int) -> list[tuple[str, Sequence[Wait]]]:
     frames = [length * (2 * number + 1) // (2 * count) for number in range(count)]
     first, following, ready, rested = [], [], [], []
     for number, frame in enumerate(frames):
-        # A preview waits for what was to be looked at; one elsewhere leaves nothing behind but the whole frame's features.
+        # A preview elsewhere leaves nothing behind but the whole frame's features; one at the place does what a look there does.
         if number % 3 == 0:
             first.append(wait(lambda frame=frame: server.click(frame, x, y, 1)))  # type: ignore[misc]
         elif number % 3 == 1:
@@ -154,7 +154,6 @@ def waits(server: Server, count: int) -> list[tuple[str, Sequence[Wait]]]:
             ready.append(wait(lambda frame=frame: server.click(frame, x, y, 1)))  # type: ignore[misc]
         else:
             place = {"frame": frame, "object_id": 1, "points": [[x, y, 1]]}
-            server.ask("POST", f"{server.at}/look", place)
             server.ask("POST", f"{server.at}/preview", place)
             rested.append(wait(lambda frame=frame: server.click(frame, x, y, 1)))  # type: ignore[misc]
         following += [wait(lambda f=frame, d=d: server.click(f, x + d, y, 1)) for d in (20, 40, 60)]  # type: ignore[misc]

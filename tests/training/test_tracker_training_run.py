@@ -19,9 +19,11 @@ from keepsight.evaluation.report import read_run
 from keepsight.evaluation.results import Results, Row
 from keepsight.models.builtin.weights import load_network
 from keepsight.models.registry import resolve
+from keepsight.training.tracker.folder import REFUSED
+from keepsight.training.tracker.job import TrackerTraining
 from keepsight.training.tracker.judge import gains
 from keepsight.training.tracker.learner import Sam2Learner
-from keepsight.training.tracker.run import REFUSED, TrackerTraining, train_tracker
+from keepsight.training.tracker.run import train_tracker
 from keepsight.video import ArrayVideo
 
 
@@ -203,10 +205,10 @@ def test_a_folder_of_others_is_left_alone(studio: Path, tmp_path: Path) -> None:
 
 def test_one_video_gives_an_interval_over_its_stretches() -> None:
     def results(shift: Callable[[int], float]) -> Results:
-        values = tuple(0.5 + shift(t) for t in range(40))
+        values = tuple(0.5 + shift(t) for t in range(120))
         series = dict.fromkeys(("J&F", "J", "F"), values)
         means = dict.fromkeys(("J&F", "J", "F"), float(np.mean(values)))
-        row = Row("film", "1", means, ("click",), tuple(range(40)), series)
+        row = Row("film", "1", means, ("click",), tuple(range(120)), series)
         return Results("vos", (), {**means, "J&F@click": means["J&F"]}, ("J&F",), (row,), {})
 
     plain = results(lambda t: 0.0)
@@ -215,5 +217,5 @@ def test_one_video_gives_an_interval_over_its_stretches() -> None:
     assert steady["J&F@click"].certain
     assert steady["J&F"].value == pytest.approx(0.105)
     assert "one video" in said
-    torn, _ = gains(plain, results(lambda t: 0.2 if t < 20 else -0.19))
+    torn, _ = gains(plain, results(lambda t: 0.2 if t < 60 else -0.19))
     assert not torn["J&F"].certain

@@ -144,7 +144,8 @@ def tracker(
 
         keepsight train tracker --data projects/ --base sam2.1-tiny --lora 8 --out runs/mine
     """
-    from keepsight.training.tracker.run import TrackerTraining, names_of, train_tracker
+    from keepsight.training.tracker.job import TrackerTraining, names_of
+    from keepsight.training.tracker.run import train_tracker
 
     job = TrackerTraining(
         data=tuple(data),

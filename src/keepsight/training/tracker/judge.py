@@ -178,7 +178,12 @@ def gains(before: Results, after: Results) -> tuple[dict[str, Estimate], str]:
     found = differences(old, new, measures)
     whole = {name: after.summary[name] - before.summary[name] for name in measures}
     return (
-        {name: replace(item, value=whole[name]) for name, item in found.items()},
+        {
+            name: replace(
+                item, value=whole[name], why=item.why.replace("video", "stretch").replace("stretchs", "stretches")
+            )
+            for name, item in found.items()
+        },
         f"over stretches of {STRETCH} frames of one video, so nothing is said of others",
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from small_desks import BLUE, FRAMES, RED, Diary, clip, counts, square, stored, track, wait
 
@@ -38,8 +39,9 @@ def test_clicks_and_ways_give_what_a_plain_session_gives(desk, model):
 
 
 def test_a_click_refines_and_a_preview_leaves_no_trace(desk, model):
-    desk.prompt(RED).result()
-    more = Said(8, 1, points=((34.0, 30.0),), labels=(0,))
+    shown = desk.prompt(RED).result().mask.mask.to_array()
+    y, x = np.argwhere(shown)[-1]  # said of a place that the mask covers: elsewhere "not here" is no news
+    more = Said(8, 1, points=((float(x), float(y)),), labels=(0,))
     seen = desk.preview(more).result()
     before = desk.view().result()
     assert desk.preview(more).result() == seen

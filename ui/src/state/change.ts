@@ -30,8 +30,12 @@ function contents(): string {
   const video = s.video.peek();
   if (!video) return "";
   const { objects, prompts, accepted, undo, redo, settings } = video;
-  return JSON.stringify([objects, prompts, accepted, undo, redo, settings]);
+  return JSON.stringify([objects, prompts, accepted, saidByPeople(undo), saidByPeople(redo), settings]);
 }
+
+/** A run that the server lost ends as a step of undo: the project says so, and yet nobody has changed anything. */
+const saidByPeople = (step: string | null) =>
+  step && /^(track|look for '.*' on) \d+ frames?$/.test(step) ? null : step;
 
 async function attempt<T>(
   send: (video: string) => Promise<T>,

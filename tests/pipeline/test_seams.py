@@ -65,7 +65,8 @@ def test_a_run_that_is_cut_with_overlap_gets_its_identities_back(data, tracks, l
     expected = [
         [(clip.number, n) for clip in clips if ids[clip.number - 1][n] in clip.tracks] for n in range(len(tracks))
     ]
-    assert sorted(named(linked, ids)) == sorted(expected)
+    # With a single clip nothing has asked above whether all of them are seen in it.
+    assert sorted(named(linked, ids)) == sorted(parts for parts in expected if parts)
     assert [identity.label for identity in linked.identities] == [
         tracks[parts[0][1]][0] for parts in named(linked, ids)
     ]

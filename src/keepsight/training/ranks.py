@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import torch
@@ -44,6 +44,10 @@ class Ranks:
     def first(self) -> bool:
         """Whether this process writes and talks."""
         return self.rank == 0
+
+    def voice(self, log: Callable[[str], None]) -> Callable[[str], None]:
+        """What this process says things with: ``log`` in the first one, nothing in the others."""
+        return log if self.first else _silent
 
     def agree(self, number: float) -> float:
         """The number of the first process, for all."""
@@ -86,3 +90,7 @@ class Ranks:
 def _gradient(parameter: nn.Parameter) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad
+
+
+def _silent(line: str) -> None:
+    """Takes a line."""

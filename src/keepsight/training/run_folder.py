@@ -37,10 +37,12 @@ class RunFolder:
     Attributes:
         path: ``--out``.
         settings: plain values that decide the result; a run goes on with those it began with.
+        free: names of settings that decide none of it, and may change when a run goes on.
     """
 
     path: Path
     settings: Mapping[str, Any]
+    free: frozenset[str] = frozenset()
 
     def begin(self, *, resume: bool, overwrite: bool) -> None:
         """Makes the folder, or refuses it; from here on it is no model until :meth:`settle`.
@@ -82,7 +84,7 @@ class RunFolder:
             raise InputError(f"{self.path / SETTINGS} cannot be read: {error}.") from error
         new = json.loads(json.dumps(self.settings))
         for name in new:
-            if old.get(name) != new[name]:
+            if name not in self.free and old.get(name) != new[name]:
                 raise InputError(
                     f"The run in {self.path} has {name} {old.get(name)}, not {new[name]}; a run goes on with the settings it "
                     "began with."

@@ -167,7 +167,7 @@ def train_detector(
         folder.begin(resume=resume, overwrite=overwrite)
     ranks.wait()
     try:
-        run = _Run(folder, sources, settings, place, device, ranks, log if ranks.first else _silent)
+        run = _Run(folder, sources, settings, place, device, ranks, ranks.voice(log))
         return run(resume=resume)
     finally:
         ranks.leave()
@@ -379,7 +379,3 @@ def _is_coco(path: Path) -> bool:
 def _names(album: Album) -> tuple[str, ...]:
     """Names of files for the features of pictures: the same picture has the same one in every run."""
     return tuple(hashlib.sha256(picture.pixels.identity.encode()).hexdigest()[:24] for picture in album.pictures)
-
-
-def _silent(line: str) -> None:
-    """Other processes than the first say nothing."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from keepsight.core import InputError
 from keepsight.evaluation.paired import Estimate
@@ -12,6 +13,8 @@ from keepsight.evaluation.results import Results
 from keepsight.training.tracker.learner import PARTS, check_lora
 
 KINDS = ("mask", "box", "click")
+FREE = frozenset({"out", "device", "cache", "memory_gb"})
+"""Settings that may change when a run goes on."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,11 @@ class TrackerTraining:
             frames=self.frames or (5 if builtin else 8),
             keep=self.keep if self.keep is not None else (0.5 if builtin else 0.0),
         )
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain = asdict(self) | {"data": [str(path.resolve()) for path in self.data]}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
 
 @dataclass(frozen=True)

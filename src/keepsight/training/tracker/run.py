@@ -16,13 +16,13 @@ from keepsight.models.loading import load_backbone
 from keepsight.models.registry import ModelEntry, resolve
 from keepsight.models.sam2.hf_video import HFVideoBackbone
 from keepsight.training.ranks import Ranks
+from keepsight.training.run_folder import SOURCES, VERDICT, RunFolder, is_better, measures_of
 from keepsight.training.tracker.budget import fit, free_bytes
 from keepsight.training.tracker.builtin_learner import CLIPS, BuiltinLearner, BuiltinOptions
 from keepsight.training.tracker.curve import draw_curve
 from keepsight.training.tracker.episode import ClipOptions
-from keepsight.training.tracker.folder import REFUSED, SOURCES, TRIAL, check_folder, write_settings, write_verdict
 from keepsight.training.tracker.footage import collect
-from keepsight.training.tracker.job import Outcome, TrackerTraining
+from keepsight.training.tracker.job import FREE, Outcome, TrackerTraining
 from keepsight.training.tracker.judge import Judgement, gains, judge, pictures, worthless
 from keepsight.training.tracker.learner import Learner, Sam2Learner
 from keepsight.training.tracker.sampler import Sampler
@@ -50,20 +50,26 @@ def train_tracker(
     job = job.settled(entry.family)
     device = str(resolve_device(job.device))
     ranks = Ranks.of_environment(device)
+    folder = RunFolder(job.out, job.resolved(), FREE)
     if ranks.first:
-        check_folder(job, resume=resume, overwrite=overwrite)
+        folder.begin(resume=resume, overwrite=overwrite)
     ranks.wait()
-    said = log if ranks.first else _silent
     try:
-        return _run(job, entry, device, ranks, resume, said)
+        return _run(job, folder, entry, device, ranks, resume, ranks.voice(log))
     finally:
         ranks.leave()
 
 
 def _run(
-    job: TrackerTraining, entry: ModelEntry, device: str, ranks: Ranks, resume: bool, log: Callable[[str], None]
+    job: TrackerTraining,
+    folder: RunFolder,
+    entry: ModelEntry,
+    device: str,
+    ranks: Ranks,
+    resume: bool,
+    log: Callable[[str], None],
 ) -> Outcome | None:
-    scratch = job.out / SOURCES / str(ranks.rank)
+    scratch = folder.path / SOURCES / str(ranks.rank)
     footage = collect(
         job.data,
         scratch,
@@ -74,7 +80,11 @@ def _run(
     parted = split(footage, job.held_out, job.seed)
     _tell(parted, log)
     if ranks.first:
-        write_settings(job, parted)
+        folder.write_settings(
+            split=parted.rule,
+            training=[str(part) for part in parted.training],
+            held_out=[str(part) for part in parted.held_out],
+        )
     torch.manual_seed(job.seed)  # LoRA begins at random
     learner, slots = _learner(job, entry, parted, device, log)
     start = {name: value.detach().cpu().clone() for name, value in learner.module.state_dict().items()}
@@ -90,7 +100,7 @@ def _run(
     ranks.wait()
     if before is None:  # the first process tells
         return None
-    outcome = _finish(job, learner, parted, before, _pulled(trainer.average, start, job.keep or 0.0), log)
+    outcome = _finish(job, folder, learner, parted, before, _pulled(trainer.average, start, job.keep or 0.0), log)
     for item in footage:
         item.close()
         item.project.close()
@@ -190,16 +200,15 @@ def _pulled(state: dict[str, Tensor], start: dict[str, Tensor], keep: float) -> 
 
 def _finish(
     job: TrackerTraining,
+    folder: RunFolder,
     learner: Learner,
     parted: Split,
     before: Judgement,
     state: dict[str, Tensor],
     log: Callable[[str], None],
 ) -> Outcome:
-    trial = job.out / TRIAL
-    shutil.rmtree(trial, ignore_errors=True)
-    trial.mkdir()
-    weights = learner.write(state, trial)
+    trial = folder.trial()
+    name = learner.write(state, trial).name
     log("after:")
     try:
         after = judge(trial, parted.held_out, job.kinds, device=job.device, log=log)
@@ -208,22 +217,16 @@ def _finish(
         after = Judgement(worthless(before.results), {})
     after = replace(after, results=replace(after.results, settings={**after.results.settings, "model": str(job.out)}))
     gain, interval = gains(before.results, after.results)
-    better = gain["J&F"].value >= 0
-    place = job.out if better else job.out / REFUSED
-    place.mkdir(exist_ok=True)
-    # config.json is what makes a folder a model, so it comes last, and not at all where there is none to offer.
-    shutil.move(weights, place / weights.name)
-    if better:
-        shutil.move(trial / "config.json", place / "config.json")
-    shutil.rmtree(trial, ignore_errors=True)
+    better = is_better(gain["J&F"])
+    weights = folder.settle(better=better) / name
     shown = pictures(parted.held_out, before, after)
-    write_run(before.results, job.out / "before")
-    write_run(after.results, job.out / "after", pictures=shown)
-    if (job.out / "curve.csv").exists():
-        draw_curve(job.out / "curve.csv", job.out / "curve.png")
-    outcome = Outcome(better, job.out, place / weights.name, before.results, after.results, gain, interval)
-    write_verdict(job, outcome)
-    return outcome
+    write_run(before.results, folder.path / "before")
+    write_run(after.results, folder.path / "after", pictures=shown)
+    if (folder.path / "curve.csv").exists():
+        draw_curve(folder.path / "curve.csv", folder.path / "curve.png")
+    measures = measures_of(before.results.summary, after.results.summary, gain)
+    folder.write(VERDICT, {"better": better, "weights": str(weights), "interval": interval, "measures": measures})
+    return Outcome(better, folder.path, weights, before.results, after.results, gain, interval)
 
 
 def _tell(parted: Split, log: Callable[[str], None]) -> None:
@@ -233,7 +236,3 @@ def _tell(parted: Split, log: Callable[[str], None]) -> None:
         log(f"{name}: {count} true masks of {sum(len(part.objects()) for part in parts)} objects")
     for part in parted.held_out:
         log(f"  kept back: {part}")
-
-
-def _silent(line: str) -> None:
-    """Other processes than the first say nothing."""

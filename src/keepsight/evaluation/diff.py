@@ -5,89 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from keepsight.core import InputError
 from keepsight.evaluation.paired import DRAWS, NOT_OF_ROWS, Estimate, agrees, differences, estimates
 from keepsight.evaluation.report import Run
+from keepsight.evaluation.report.changes import Change, Difference, RowChange
+from keepsight.evaluation.report.diff_page import write_diff_page
 from keepsight.evaluation.report.encoding import plain
 from keepsight.evaluation.results import Results, Row
 from keepsight.store.files import replacing_file
 
 PAGE, FILE = "diff.html", "diff.json"
-_SEEN = 0.0005
-
-
-@dataclass(frozen=True)
-class Change:
-    """A figure in both runs.
-
-    Attributes:
-        before, after: the figures; NaN where a run does not have it.
-        difference: ``after`` minus ``before``, with its interval.
-        lower: whether less of it is better.
-    """
-
-    name: str
-    before: float
-    after: float
-    difference: Estimate
-    lower: bool
-
-    @property
-    def verdict(self) -> str:
-        """ "better" or "worse" where the sign is certain; otherwise empty."""
-        if not self.difference.certain:
-            return ""
-        return "better" if (self.difference.value > 0) != self.lower else "worse"
-
-
-@dataclass(frozen=True)
-class RowChange:
-    """A row that both runs scored, by the measure that rows are compared by."""
-
-    before: Row
-    after: Row
-    change: float
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What two runs do not have in common.
-
-    Attributes:
-        before, after: the runs, reduced to their common rows where ``common`` was asked for.
-        changes: every figure that both have, those of the headline first.
-        settings: ``(name, before, after)`` of every setting that differs, as text; empty where a run has it not.
-        measure: what ``rows`` are compared by.
-        rows: rows that have the measure in both runs, from the greatest loss to the greatest gain.
-        groups: change of ``measure`` by attribute.
-        notes: what a reader must know.
-        draws, seed: of the bootstrap.
-    """
-
-    before: Run
-    after: Run
-    changes: tuple[Change, ...]
-    settings: tuple[tuple[str, str, str], ...]
-    measure: str
-    rows: tuple[RowChange, ...]
-    groups: tuple[tuple[str, int, Change], ...]
-    notes: tuple[str, ...]
-    draws: int = DRAWS
-    seed: int = 0
-
-    @property
-    def losses(self) -> list[RowChange]:
-        """Rows that became worse by what can be seen in three digits, the worst first."""
-        return [row for row in self.rows if row.change <= -_SEEN]
-
-    @property
-    def gains(self) -> list[RowChange]:
-        """Rows that became better by what can be seen in three digits, the best first."""
-        return [row for row in reversed(self.rows) if row.change >= _SEEN]
+__all__ = ["FILE", "PAGE", "Change", "Difference", "RowChange", "compare_runs", "difference_values", "write_difference"]
 
 
 def compare_runs(before: Run, after: Run, *, common: bool = False, draws: int = DRAWS, seed: int = 0) -> Difference:
@@ -133,8 +65,6 @@ def write_difference(difference: Difference, out: Path) -> None:
     Raises:
         StoreError: the folder cannot be written.
     """
-    from keepsight.evaluation.report.diff_page import write_diff_page
-
     with replacing_file(out / FILE) as path:
         path.write_text(json.dumps(plain(_as_values(difference)), indent=1, allow_nan=False), encoding="utf-8")
     write_diff_page(difference, out / PAGE)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from keepsight.evaluation.paired import LEAST_VIDEOS, LEVEL
+from keepsight.evaluation.report.changes import Change, Difference, RowChange
 from keepsight.evaluation.report.charts import Plot, course, curve_plot, histogram, scatter, series_plot
 from keepsight.evaluation.report.page import number, pictures_by_row, read_pictures, shown_series, subtitle, title
+from keepsight.evaluation.report.run import StoredPicture
 from keepsight.render.pages import write_page
-
-if TYPE_CHECKING:
-    from keepsight.evaluation.diff import Change, Difference, RowChange
-    from keepsight.evaluation.report.folder import StoredPicture
 
 _CASES = 6
 _PICTURES_A_RUN = 2

@@ -8,16 +8,14 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from keepsight.core import InputError
 from keepsight.evaluation.report.encoding import decode, encode, encode_row
 from keepsight.evaluation.report.made import made_now
+from keepsight.evaluation.report.page import write_report
+from keepsight.evaluation.report.run import Picture, Run, StoredPicture
 from keepsight.evaluation.results import Results
 from keepsight.render.pages import jpeg
 from keepsight.store.files import replacing_file
@@ -26,49 +24,6 @@ RUN, ROWS, PAGE, PICTURES = "run.json", "rows.csv", "report.html", "pictures"
 _FORMAT = "keepsight-evaluation"
 _VERSION = 1
 _PICTURE_NAME = re.compile(r"[0-9a-f]{16}\.jpg")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A look at a row, for its place among the worst: truth and prediction drawn over a frame.
-
-    Attributes:
-        row_name: :attr:`keepsight.evaluation.results.Row.name` of the row that it shows.
-        caption: what is seen: the frame, the value there, which colour is the truth.
-        rgb: uint8 (H, W, 3); about 480 px wide is enough.
-    """
-
-    row_name: str
-    caption: str
-    rgb: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class StoredPicture:
-    """A picture in the folder of a run; ``path`` is a JPEG file, which a person may have removed."""
-
-    row_name: str
-    caption: str
-    path: Path
-
-
-@dataclass(frozen=True)
-class Run:
-    """The folder of a run, read.
-
-    Attributes:
-        made: code, weights, machine and time: :func:`keepsight.evaluation.report.made.made_now`.
-    """
-
-    folder: Path
-    results: Results
-    made: dict[str, Any]
-    pictures: tuple[StoredPicture, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What people call it: the name of its folder."""
-        return self.folder.resolve().name
 
 
 def write_run(
@@ -102,8 +57,6 @@ def write_pages(run: Run) -> tuple[Path, Path]:
     Raises:
         StoreError: the folder cannot be written.
     """
-    from keepsight.evaluation.report.page import write_report
-
     table, page = run.folder / ROWS, run.folder / PAGE
     with replacing_file(table) as path:
         path.write_text(rows_table(run.results), encoding="utf-8", errors="backslashreplace")

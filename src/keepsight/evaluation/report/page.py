@@ -6,17 +6,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from keepsight.evaluation.paired import DRAWS, LEVEL, Estimate, summary_estimates
 from keepsight.evaluation.report.charts import Plot, course, curve_plot, histogram, series_plot
+from keepsight.evaluation.report.run import Run, StoredPicture
 from keepsight.evaluation.results import Results, Row
 from keepsight.render.pages import fact_rows, inline, write_page
-
-if TYPE_CHECKING:
-    from keepsight.evaluation.report.folder import Run, StoredPicture
 
 TASKS = {"vos": "Video object segmentation", "box": "Tracking by box", "concepts": "Concepts"}
 _WORST = 12

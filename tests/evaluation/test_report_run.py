@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from keepsight.cli.main import run as keepsight
 from keepsight.core import InputError
 from keepsight.evaluation import paired
+from keepsight.evaluation.diff import compare_runs
 from keepsight.evaluation.report import Picture, open_run, read_run, write_run
+from keepsight.evaluation.report.diff_page import change_views
 from keepsight.evaluation.results import Curve, Figure, Results, Row
 
 names = st.text(st.characters(), min_size=1, max_size=12)
@@ -88,7 +90,8 @@ def test_what_is_no_number_is_kept_without_leaving_json(tmp_path):
         ("{", "cannot be read"),
         ("[]", "not the file of an evaluation"),
         ('{"format": "keepsight-evaluation", "version": 99}', "another version"),
-        ('{"format": "keepsight-evaluation", "version": 1, "task": "vos"}', "damaged"),
+        ('{"format": "keepsight-evaluation", "version": 1, "task": "vos"}', "has no 'protocol'.*again"),
+        ('{"format": "keepsight-evaluation", "version": 1, "task": "vos", "protocol": 3}', "damaged.*again"),
     ],
 )
 def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path, text, said):
@@ -152,6 +155,46 @@ def test_the_page_is_made_anew_of_what_was_kept(tmp_path, capsys):
     assert "report.html" in capsys.readouterr().out
     assert (tmp_path / "report.html").read_text() == page
     assert (tmp_path / "rows.csv").exists()
+
+
+def test_results_that_do_not_say_what_made_them_are_read(tmp_path):
+    write_run(_run(), tmp_path)
+    path = tmp_path / "run.json"
+    found = json.loads(path.read_text())
+    del found["made"], found["pictures"]
+    path.write_text(json.dumps(found))
+    run = open_run(tmp_path)
+    assert run.results == _run()
+    assert (run.made, run.pictures) == ({}, ())
+
+
+def test_counts_are_whole(tmp_path):
+    counted = {"found": 4.0, "J&F": 4.0}
+    rows = (Row("a", "1", counted), Row("a", "2", {"found": 1.0, "J&F": 1.0}), Row("b", "1", counted))
+    measured = Results("vos", (), {"found": 3.0, "J&F": 3.0}, ("found",), rows, {}, counts=("found",))
+    write_run(measured, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert '<div class="figure">3</div>' in page
+    for video, value in (("a", "2.5"), ("b", "4")):
+        row = page[page.index(f'<td class="name">{video}</td>') :].split("</tr>")[0]
+        assert f">{value}</td>" in row  # found
+        assert f">{float(value):.3f}</td>" in row  # J&F
+    assert "a,1,4,4.0," in (tmp_path / "rows.csv").read_text()
+    assert '"found": 4.0' in (tmp_path / "run.json").read_text()
+    found = compare_runs(open_run(tmp_path), open_run(tmp_path))
+    [view] = [view for view in change_views(found.changes) if view.name == "found"]
+    assert (view.before, view.difference) == ("3", "+0")
+
+
+@pytest.mark.parametrize(
+    ("root", "name"), [("/data/yard", "yard"), ("/data/yard/", "yard"), (".", "here"), ("../else", "else")]
+)
+def test_a_report_on_a_plain_folder_has_its_name(tmp_path, monkeypatch, root, name):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    measured = Results("vos", (), {"J": 0.5}, ("J",), (Row("a", "", {"J": 0.5}),), {"dataset": "folder", "root": root})
+    write_run(measured, tmp_path / "run")
+    assert f"<h1>{name}</h1>" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_made_says_which_code_and_weights(tmp_path):

@@ -18,8 +18,9 @@ from keepsight.evaluation.report.encoding import plain
 from keepsight.evaluation.results import Results, Row
 from keepsight.store.files import replacing_file
 
-PAGE, FILE = "diff.html", "diff.json"
 __all__ = ["FILE", "PAGE", "Change", "Difference", "RowChange", "compare_runs", "difference_values", "write_difference"]
+
+PAGE, FILE = "diff.html", "diff.json"
 
 
 def compare_runs(before: Run, after: Run, *, common: bool = False, draws: int = DRAWS, seed: int = 0) -> Difference:
@@ -122,7 +123,7 @@ def _changes(before: Results, after: Results, draws: int, seed: int) -> list[Cha
         made = drawn.get(name)
         ours = made is not None and agrees(made.value, whole)
         difference = replace(made, value=whole) if made and ours else Estimate(whole, None, None, 0, NOT_OF_ROWS)
-        changes.append(Change(name, old[name], new[name], difference, name in after.lower_is_better))
+        changes.append(_change(after, name, old[name], new[name], difference))
     return changes
 
 
@@ -140,8 +141,12 @@ def _groups(before: Results, after: Results, measure: str, draws: int, seed: int
             continue
         old, new = (estimates(each, [measure], draws=1)[measure].value for each in some)
         drawn = differences(some[0], some[1], [measure], draws=draws, seed=seed)[measure]
-        found.append((name, len(chosen), Change(measure, old, new, drawn, measure in after.lower_is_better)))
+        found.append((name, len(chosen), _change(after, measure, old, new, drawn)))
     return sorted(found, key=lambda group: -group[1])
+
+
+def _change(after: Results, measure: str, old: float, new: float, difference: Estimate) -> Change:
+    return Change(measure, old, new, difference, measure in after.lower_is_better, measure in after.counts)
 
 
 def _row_measure(before: Results, after: Results) -> str:

@@ -94,6 +94,7 @@ class Results:
         figures: rule by figure of the summary that is not the mean over the rows that have it. Without a rule such a figure
             has no interval.
         columns: measures of the rows that tables show, in this order; empty: those of the headline first, then as they come.
+        counts: measures that count something, so that their values are whole.
     """
 
     task: Task
@@ -107,3 +108,4 @@ class Results:
     lower_is_better: tuple[str, ...] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()

@@ -78,11 +78,15 @@ def _print(difference: Difference, files: list[Path]) -> None:
         if some:
             console.print(f"{title} by {difference.measure}:", markup=False)
             for row in some:
-                console.print(f"  {_told(row, difference.measure)}", markup=False)
+                console.print(f"  {_told(row, difference)}", markup=False)
     for path in files:
         console.print(f"  {show.shown(path)}", markup=False)
 
 
-def _told(row: RowChange, measure: str) -> str:
+def _told(row: RowChange, difference: Difference) -> str:
+    from keepsight.evaluation.report.digits import figure
+
+    measure, results = difference.measure, difference.after.results
     old, new = row.before.values[measure], row.after.values[measure]
-    return f"{row.after.name}: {old:.3f} to {new:.3f} ({new - old:+.3f})"
+    digits = [figure(results, measure, value) for value in (old, new)]
+    return f"{row.after.name}: {' to '.join(digits)} ({figure(results, measure, new - old, signed=True)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ def print_figures(console: Console, results: Results) -> None:
     from rich.text import Text
 
     from keepsight.evaluation.paired import summary_estimates
+    from keepsight.evaluation.report.digits import decimals
 
     for line in results.remarks:
         console.print(f"note: {line}", markup=False)
@@ -24,6 +26,8 @@ def print_figures(console: Console, results: Results) -> None:
     table.add_column(no_wrap=True, justify="right")
     table.add_column(no_wrap=True)
     for name, found in summary_estimates(results).items():
-        interval = "" if found.low is None else f"[{found.low:.3f}, {found.high:.3f}]"
-        table.add_row(*(Text(cell) for cell in (name, f"{found.value:.4f}", interval)))
+        digits = partial(decimals, count=name in results.counts)
+        value = f"{found.value:.{digits(found.value, share=4)}f}"
+        ends = [f"{end:.{digits(end, share=3)}f}" for end in (found.low, found.high) if end is not None]
+        table.add_row(*(Text(cell) for cell in (name, value, f"[{', '.join(ends)}]" if ends else "")))
     console.print(table)

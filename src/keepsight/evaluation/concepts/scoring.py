@@ -29,6 +29,7 @@ _AT = [f"{round(100 * threshold)}" for threshold in THRESHOLDS]
 _PRESENCE = ("IL TP", "IL FP", "IL FN", "IL TN")
 _PER_PAIR = ("HOTA", "DetA", "AssA")
 _PARTS = ("DetRe", "DetPr", "AssRe", "AssPr", "LocA")
+_COUNTS = ("true tubes", "found tubes")
 _EXTRAS = ("IDF1", "MOTA", "MOTP")
 
 
@@ -88,7 +89,7 @@ class _Scoring:
         values = {"F1": float(counted.f1.mean())}
         if overlaps.truth_px.any():
             values |= {name: tracked[name] for name in _PER_PAIR}
-        return values | {"true tubes": float(counted.truth), "found tubes": float(counted.found)}
+        return values | dict(zip(_COUNTS, (float(counted.truth), float(counted.found)), strict=True))
 
     def _parts(self, pair: Pair, counted: PairCounts) -> dict[str, float]:
         """What the figures of the whole set are made of."""
@@ -137,7 +138,8 @@ class _Scoring:
             settings=settings,
             curves=self._curves(gated, presence),
             remarks=self._remarks(tracked),
-            columns=("F1", *_PER_PAIR, "true tubes", "found tubes"),
+            columns=("F1", *_PER_PAIR, *_COUNTS),
+            counts=_COUNTS,
             figures=_figures(presence, self._alphas),
         )
 

@@ -19,6 +19,7 @@ class Change:
         before, after: the figures; NaN where a run does not have it.
         difference: ``after`` minus ``before``, with its interval.
         lower: whether less of it is better.
+        count: whether it counts something.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Change:
     after: float
     difference: Estimate
     lower: bool
+    count: bool = False
 
     @property
     def verdict(self) -> str:

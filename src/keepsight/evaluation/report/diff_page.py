@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from keepsight.evaluation.paired import LEAST_VIDEOS, LEVEL
 from keepsight.evaluation.report.changes import Change, Difference, RowChange
 from keepsight.evaluation.report.charts import Plot, course, curve_plot, histogram, scatter, series_plot
-from keepsight.evaluation.report.page import number, pictures_by_row, read_pictures, shown_series, subtitle, title
+from keepsight.evaluation.report.digits import figure, number
+from keepsight.evaluation.report.page import pictures_by_row, read_pictures, shown_series, subtitle, title
 from keepsight.evaluation.report.run import StoredPicture
 from keepsight.render.pages import write_page
 
@@ -87,6 +89,7 @@ def write_diff_page(difference: Difference, path: Path) -> None:
         ],
         settings=difference.settings,
         measure=measure,
+        digits=partial(figure, after.results, measure),
         lower=measure in after.results.lower_is_better,
         plots=_plots(difference),
         cases=[
@@ -125,7 +128,7 @@ def _view(change: Change, scale: float) -> ChangeView:
     each = change.difference
     interval, bar, verdict = "", None, ""
     if each.low is not None and each.high is not None:
-        interval = f"{number(each.low, True)} to {number(each.high, True)}"
+        interval = " to ".join(number(end, True, count=change.count) for end in (each.low, each.high))
         unclear = "no clear change" if each.videos >= LEAST_VIDEOS else "too few to tell"
         verdict = change.verdict or ("no change" if each.low == each.high == 0 else unclear)
         if max(abs(each.low), abs(each.high)) <= scale:
@@ -134,9 +137,9 @@ def _view(change: Change, scale: float) -> ChangeView:
     return ChangeView(
         change.name,
         change.lower,
-        number(change.before),
-        number(change.after),
-        number(each.value, True),
+        number(change.before, count=change.count),
+        number(change.after, count=change.count),
+        number(each.value, True, count=change.count),
         interval,
         verdict,
         each.why,
@@ -151,6 +154,7 @@ def _renamed(view: ChangeView, name: str, rows: int) -> ChangeView:
 def _cases(difference: Difference, rows: Sequence[RowChange]) -> list[CaseView]:
     measure, names = difference.measure, run_names(difference)
     old, new = (pictures_by_row(run.pictures) for run in (difference.before, difference.after))
+    digits = partial(figure, difference.after.results, measure)
     views = []
     for row in rows:
         series = shown_series([row.before, row.after], difference.after.results)[:1]
@@ -159,9 +163,9 @@ def _cases(difference: Difference, rows: Sequence[RowChange]) -> list[CaseView]:
         views.append(
             CaseView(
                 row.after.name,
-                number(a),
-                number(b),
-                number(b - a, True),
+                digits(a),
+                digits(b),
+                digits(b - a, True),
                 row.after.attributes,
                 series_plot("", [(names[0], row.before), (names[1], row.after)], series),
                 read_pictures(first, _PICTURES_A_RUN),

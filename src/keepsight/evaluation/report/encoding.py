@@ -28,6 +28,7 @@ def encode(results: Results) -> dict[str, Any]:
         "remarks": list(results.remarks),
         "lower_is_better": list(results.lower_is_better),
         "columns": list(results.columns),
+        "counts": list(results.counts),
         "figures": {
             name: {"by": figure.by, "of": list(figure.of), "small": figure.small}
             for name, figure in results.figures.items()
@@ -88,6 +89,7 @@ def decode(encoded: Mapping[str, Any]) -> Results:
         remarks=tuple(encoded["remarks"]),
         lower_is_better=tuple(encoded["lower_is_better"]),
         columns=tuple(encoded.get("columns", ())),
+        counts=tuple(encoded.get("counts", ())),
         figures={
             name: Figure(rule["by"], tuple(rule["of"]), float(rule.get("small", 0)))
             for name, rule in encoded["figures"].items()

@@ -92,15 +92,20 @@ def open_run(folder: Path) -> Run:
         raise InputError(f"{path} was written by another version of Keepsight; use that version, or measure again.")
     try:
         results = decode(found)
-        made = dict(found["made"])
+        # Neither is a result: where an older version wrote none, figures and rows are whole.
+        made = dict(found.get("made", {}))
         pictures = tuple(
             StoredPicture(each["row"], each["caption"], path.parent / PICTURES / each["file"])
-            for each in found["pictures"]
+            for each in found.get("pictures", ())
             # A file from elsewhere must not make the page show what lies elsewhere.
             if _PICTURE_NAME.fullmatch(each["file"])
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); measure again.") from error
+        what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be understood ({error})"
+        raise InputError(
+            f"{path} {what}: it is damaged, or of an older Keepsight. Run the command that wrote it again; it goes on from the "
+            "predictions that are there."
+        ) from error
     return Run(path.parent, results, made, pictures)
 
 
@@ -111,10 +116,16 @@ def rows_table(results: Results) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["video", "item", *measures, "attributes"])
     for row in results.rows:
-        writer.writerow(
-            [row.video, row.item, *(row.values.get(name, "") for name in measures), " ".join(row.attributes)]
-        )
+        values = (_cell(row.values.get(name), name in results.counts) for name in measures)
+        writer.writerow([row.video, row.item, *values, " ".join(row.attributes)])
     return text.getvalue()
+
+
+def _cell(value: float | None, count: bool) -> float | str:
+    """A count without a point; all else in every digit."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if count and value == round(value) else value
 
 
 def _run_text(run: Run) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from keepsight.evaluation.paired import DRAWS, LEVEL, Estimate, summary_estimates
 from keepsight.evaluation.report.charts import Plot, course, curve_plot, histogram, series_plot
+from keepsight.evaluation.report.digits import figure
 from keepsight.evaluation.report.run import Run, StoredPicture
 from keepsight.evaluation.results import Results, Row
 from keepsight.render.pages import fact_rows, inline, write_page
@@ -80,6 +83,7 @@ def write_report(run: Run, path: Path) -> None:
         headline=[each for name in results.headline for each in figures if each.name == name],
         figures=figures,
         measures=measures,
+        digits=partial(figure, results),
         lower=results.lower_is_better,
         groups=sorted(groups, key=lambda group: -group.rows),
         everything=everything,
@@ -99,7 +103,7 @@ def title(results: Results) -> str:
     """The data set where it is named, a folder by its own name, or else the task."""
     dataset, root = (results.settings.get(name) for name in ("dataset", "root"))
     if dataset == "folder" and root:
-        return Path(str(root)).name or str(root)
+        return Path(os.path.abspath(str(root))).name or str(root)
     return str(dataset or TASKS[results.task])
 
 
@@ -123,18 +127,9 @@ def figure_view(name: str, estimate: Estimate, results: Results, signed: bool = 
     """A figure, or with ``signed`` a difference, in words and digits."""
     interval = ""
     if estimate.low is not None and estimate.high is not None:
-        interval = f"{number(estimate.low, signed)} to {number(estimate.high, signed)}"
-    value = number(estimate.value, signed)
+        interval = " to ".join(figure(results, name, end, signed) for end in (estimate.low, estimate.high))
+    value = figure(results, name, estimate.value, signed)
     return FigureView(name, value, interval, estimate.why, name in results.lower_is_better)
-
-
-def number(value: float | None, signed: bool = False) -> str:
-    """Three digits after the point, as everywhere in tables of shares; fewer for what is far above one."""
-    if value is None or math.isnan(value):
-        return "–"
-    digits = 3 if abs(value) < 10 else 1
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    return text.replace("-", "−")
 
 
 def flat(made: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,7 +190,11 @@ def worst_views(run: Run) -> list[RowView]:
     return [
         RowView(
             row.name,
-            tuple((name, number(row.values[name])) for name in measures[:_MEASURES_A_ROW] if name in row.values),
+            tuple(
+                (name, figure(run.results, name, row.values[name]))
+                for name in measures[:_MEASURES_A_ROW]
+                if name in row.values
+            ),
             row.attributes,
             series_plot("", [("", row)], shown_series([row], run.results)[:2]),
             read_pictures(pictures.get(row.name, ())),

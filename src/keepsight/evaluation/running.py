@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keepsight.core import InputError
-from keepsight.store.files import replacing_file
+from keepsight.store.files import create_file
 
 Shard = tuple[int, int]
 """Number of a part, from 1, and how many parts there are."""
@@ -56,9 +56,8 @@ def hold_to(path: Path, made: Mapping[str, Any], what: str) -> bool:
         StoreError: the file cannot be written.
     """
     wanted = json.loads(json.dumps(made))
-    if not path.is_file():
-        with replacing_file(path) as temporary:
-            temporary.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    # Shards may begin at the same instant: the first one's settings hold, and the others are held to them.
+    if create_file(path, json.dumps(wanted, indent=1) + "\n"):
         return False
     before = _settings_in(path)
     _refuse(before, wanted, {**before, **wanted}, what)

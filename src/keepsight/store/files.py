@@ -38,6 +38,42 @@ def replacing_file(path: str | os.PathLike[str]) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+def create_file(path: str | os.PathLike[str], text: str) -> bool:
+    """Writes a file where there is none, whole or not at all; of several processes that try at once, one does.
+
+    Returns:
+        Whether it was written; otherwise there was one already, and it is as it was.
+
+    Raises:
+        StoreError: the folder cannot be written, the disk is full.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
+    with _clear_errors(target):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(text, encoding="utf-8")
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+            except OSError:  # a disk that knows no links
+                return _create_in_place(target, text)
+            return True
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _create_in_place(target: Path, text: str) -> bool:
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def replacing_folder(path: str | os.PathLike[str], ours: str) -> Iterator[Path]:
     """Gives a temporary folder to fill; on leaving, it takes the name ``path``, replacing an earlier folder of the same kind.

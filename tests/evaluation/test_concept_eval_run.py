@@ -161,7 +161,7 @@ def test_shards_fill_one_folder_and_the_last_one_scores(studio, capsys):
         (["--policy", "sam2long"], "policy (sam2 then, sam2long now)"),
         (["--frames", "all"], "frames (listed then, all now)"),
         (["--shard", "3/2"], "give I/N with I from 1 to N"),
-        (["--shard", "1/2", "--overwrite"], "--overwrite would take other shards' predictions away"),
+        (["--shard", "1/2", "--overwrite"], "--overwrite would throw away other shards' predictions"),
         (["--media", "nowhere"], "no folder of pictures"),
         (["--pred", "nowhere.json"], "nowhere.json cannot be read"),
     ],

@@ -15,7 +15,7 @@ from keepsight.evaluation.cluster import places_on
 from keepsight.evaluation.vos.clips import Clip
 from keepsight.evaluation.vos.first_prompts import first_prompts
 from keepsight.evaluation.vos.following import follow, tracker_for
-from keepsight.evaluation.vos.job import RunFolder, VosJob
+from keepsight.evaluation.vos.job import PredictionFolder, VosJob
 from keepsight.evaluation.vos.maps import read_label_map, read_object_map
 from keepsight.evaluation.vos.protocol import DatasetKind, FirstPrompt, Protocol
 from keepsight.evaluation.vos.running import run_vos
@@ -84,7 +84,7 @@ def test_shards_are_the_whole_and_the_last_one_scores(whole: tuple[Path, Path], 
 def test_a_run_that_was_stopped_goes_on(whole: tuple[Path, Path], tmp_path: Path) -> None:
     root, out = whole
     job = VosJob(root, DatasetKind.DAVIS17, tmp_path / "o", device="cpu", processes=1)
-    dataset, folder = job.open(), RunFolder(job.out)
+    dataset, folder = job.open(), PredictionFolder(job.out)
     tracker, _ = tracker_for(job, dataset, lambda stage, done, total: None)
     shown: list[int] = []
     with pytest.raises(Cancelled):

@@ -116,6 +116,11 @@ ModelName = Annotated[
 DeviceName = Annotated[
     Device | None, typer.Option("--device", rich_help_panel=HOW, help="Where to compute. (default: auto)")
 ]
+PolicyName = Annotated[str | None, typer.Option("--policy", rich_help_panel=HOW, help="Memory policy. (default: sam2)")]
+PolicyOptions = Annotated[
+    list[str] | None,
+    typer.Option("--policy-option", metavar="NAME=VALUE", rich_help_panel=HOW, help="An option of the policy."),
+]
 Precision = Annotated[Dtype | None, typer.Option("--dtype", rich_help_panel=HOW, help="Precision. (default: auto)")]
 ZoomSwitch = Annotated[
     bool | None,

@@ -21,6 +21,8 @@ from keepsight.cli.options import (
     Masks,
     ModelName,
     Points,
+    PolicyName,
+    PolicyOptions,
     Precision,
     Removed,
     Rules,
@@ -57,13 +59,8 @@ def segment(
     rule: Rules = None,
     remove: Removed = None,
     model: ModelName = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", rich_help_panel=HOW, help="Memory policy. (default: sam2)")
-    ] = None,
-    policy_option: Annotated[
-        list[str] | None,
-        typer.Option("--policy-option", metavar="NAME=VALUE", rich_help_panel=HOW, help="An option of the policy."),
-    ] = None,
+    policy: PolicyName = None,
+    policy_option: PolicyOptions = None,
     selection: Annotated[
         Selection | None,
         typer.Option(

@@ -29,6 +29,26 @@ def read_shard(text: str | None) -> Shard:
     return int(number), int(parts)
 
 
+def check_shard(shard: Shard, *, ray: bool, overwrite: bool, folder: Path, what: str) -> None:
+    """Refuses what one of several parts cannot have.
+
+    Args:
+        folder: of the run.
+        what: is followed, for the message.
+
+    Raises:
+        InputError: Ray, which deals by itself; overwriting, which is the other parts' loss.
+    """
+    if shard[1] == 1:
+        return
+    if ray:
+        raise InputError(f"Ray deals the {what} to its devices by itself: leave --shard out.")
+    if overwrite:
+        raise InputError(
+            f"--overwrite would throw away other shards' predictions; remove {folder} by hand, or take another --out."
+        )
+
+
 def check_known(path: Path, known: Mapping[str, Any], what: str) -> None:
     """Holds what is known before a model is loaded to the settings that :func:`hold_to` wrote; nothing where it has not yet.
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from keepsight.cli.options import HOW, WRITE, ModelName, Precision, ZoomSwitch
+from keepsight.cli.eval.run_options import WHERE, AnyDevice, Executor, ExecutorName, RayAddress, RunFolder
+from keepsight.cli.options import HOW, WRITE, ModelName, PolicyName, PolicyOptions, Precision, ZoomSwitch
 
-if TYPE_CHECKING:
-    from keepsight.evaluation.box.job import BoxOutcome
-
-_DATA, _WHERE, _SCORE = "Data", "Where", "Score"
+_DATA, _SCORE = "Data", "Score"
 
 
 class BoxDataset(StrEnum):
@@ -22,11 +20,6 @@ class BoxDataset(StrEnum):
     GOT10K = "got10k"
     VOT = "vot"
     FOLDER = "folder"
-
-
-class Executor(StrEnum):
-    LOCAL = "local"
-    RAY = "ray"
 
 
 class GivenOnFirst(StrEnum):
@@ -52,13 +45,8 @@ def box(
         ),
     ] = None,
     model: ModelName = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", rich_help_panel=HOW, help="Memory policy. (default: sam2)")
-    ] = None,
-    policy_option: Annotated[
-        list[str] | None,
-        typer.Option("--policy-option", metavar="NAME=VALUE", rich_help_panel=HOW, help="An option of the policy."),
-    ] = None,
+    policy: PolicyName = None,
+    policy_option: PolicyOptions = None,
     given: Annotated[
         GivenOnFirst,
         typer.Option(
@@ -69,31 +57,22 @@ def box(
     ] = GivenOnFirst.BOX,
     dtype: Precision = None,
     zoom: ZoomSwitch = None,
-    device: Annotated[
-        str, typer.Option("--device", rich_help_panel=_WHERE, help="auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
+    device: AnyDevice = "auto",
     shard: Annotated[
         str | None,
         typer.Option(
-            "--shard", metavar="I/N", rich_help_panel=_WHERE, help="Follow the I-th of N parts of the sequences."
+            "--shard", metavar="I/N", rich_help_panel=WHERE, help="Follow the I-th of N parts of the sequences."
         ),
     ] = None,
-    executor: Annotated[
-        Executor, typer.Option("--executor", rich_help_panel=_WHERE, help="Here, or on all devices of a Ray cluster.")
-    ] = Executor.LOCAL,
-    ray_address: Annotated[
-        str | None, typer.Option("--ray-address", rich_help_panel=_WHERE, help="Of a cluster that is running.")
-    ] = None,
+    executor: ExecutorName = Executor.LOCAL,
+    ray_address: RayAddress = None,
     as_toolkit: Annotated[
         bool,
         typer.Option(
             "--as-vot-toolkit", rich_help_panel=_SCORE, help="Count the given frame as missed, as vot-toolkit does."
         ),
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", rich_help_panel=WRITE, help="Folder of the run. (default: out/eval-DATASET)"),
-    ] = None,
+    out: RunFolder = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -108,6 +87,7 @@ def box(
     Example: keepsight eval box data/LaSOT --dataset lasot --model sam2.1-tiny --out out/lasot
     """
     from keepsight.cli import show
+    from keepsight.cli.eval.figures import say_outcome
     from keepsight.evaluation.box.job import BoxJob
     from keepsight.evaluation.box.run import run_box
     from keepsight.evaluation.running import read_shard
@@ -135,18 +115,4 @@ def box(
     )
     with show.progress_bar() as progress:
         outcome = run_box(job, progress)
-    _say(outcome)
-
-
-def _say(outcome: BoxOutcome) -> None:
-    from keepsight.cli import show
-    from keepsight.cli.eval.figures import print_figures
-
-    console = show.out()
-    results = outcome.results
-    for line in outcome.lines:
-        console.print(f"note: {line}", markup=False)
-    if results is not None:
-        print_figures(console, results)
-        console.print(f"Report: {show.shown(outcome.out / 'report.html')}", markup=False)
-    console.print(f"Predictions: {show.shown(outcome.predictions)}", markup=False)
+    say_outcome(outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,14 +15,12 @@ from keepsight.cli.options import (
     Detector,
     DeviceName,
     ModelName,
+    PolicyOptions,
     Precision,
     Rules,
     Selection,
     ZoomSwitch,
 )
-
-if TYPE_CHECKING:
-    from keepsight.evaluation.concepts.run import ConceptOutcome
 
 _DATA = "Data"
 
@@ -72,10 +70,7 @@ def concepts(
         str | None,
         typer.Option("--policy", rich_help_panel=HOW, help="Memory policy. (default: sam3 with SAM 3, else sam2)"),
     ] = None,
-    policy_option: Annotated[
-        list[str] | None,
-        typer.Option("--policy-option", metavar="NAME=VALUE", rich_help_panel=HOW, help="An option of the policy."),
-    ] = None,
+    policy_option: PolicyOptions = None,
     selection: Annotated[
         Selection | None,
         typer.Option(
@@ -106,6 +101,7 @@ def concepts(
     Example: keepsight eval concepts saco_veval_sav_val.json --media media/saco_sav --model sam3 --out out/sav
     """
     from keepsight.cli import show
+    from keepsight.cli.eval.figures import say_outcome
     from keepsight.evaluation.concepts.run import ConceptJob, run_concepts
     from keepsight.evaluation.running import read_shard
     from keepsight.pipeline.job import parse_options
@@ -133,18 +129,4 @@ def concepts(
     )
     with show.progress_bar() as progress:
         outcome = run_concepts(job, progress)
-    _say(outcome)
-
-
-def _say(outcome: ConceptOutcome) -> None:
-    from keepsight.cli import show
-    from keepsight.cli.eval.figures import print_figures
-
-    console = show.out()
-    for line in outcome.lines:
-        console.print(f"note: {line}", markup=False)
-    if outcome.results is not None:
-        print_figures(console, outcome.results)
-        console.print(f"Report: {show.shown(outcome.out / 'report.html')}", markup=False)
-    if outcome.predictions is not None:
-        console.print(f"Predictions: {show.shown(outcome.predictions)}", markup=False)
+    say_outcome(outcome)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from keepsight.evaluation.box.job import BoxOutcome
+    from keepsight.evaluation.concepts.run import ConceptOutcome
     from keepsight.evaluation.results import Results
 
 
@@ -31,3 +33,17 @@ def print_figures(console: Console, results: Results) -> None:
         ends = [f"{end:.{digits(end, share=3)}f}" for end in (found.low, found.high) if end is not None]
         table.add_row(*(Text(cell) for cell in (name, value, f"[{', '.join(ends)}]" if ends else "")))
     console.print(table)
+
+
+def say_outcome(outcome: BoxOutcome | ConceptOutcome) -> None:
+    """What a run over a data set came to, and where to look."""
+    from keepsight.cli import show
+
+    console = show.out()
+    for line in outcome.lines:
+        console.print(f"note: {line}", markup=False)
+    if outcome.results is not None:
+        print_figures(console, outcome.results)
+        console.print(f"Report: {show.shown(outcome.out / 'report.html')}", markup=False)
+    if outcome.predictions is not None:
+        console.print(f"Predictions: {show.shown(outcome.predictions)}", markup=False)

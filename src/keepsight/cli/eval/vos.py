@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from keepsight.cli.eval.run_options import WHERE, AnyDevice, Executor, ExecutorName, RayAddress, RunFolder
 from keepsight.cli.eval.vos_options import (
     DATA,
     CountedFrames,
@@ -25,15 +25,8 @@ from keepsight.cli.eval.vos_options import (
     say,
     switches,
 )
-from keepsight.cli.options import HOW, WRITE, ModelName, Precision, ZoomSwitch
+from keepsight.cli.options import HOW, WRITE, ModelName, PolicyName, PolicyOptions, Precision, ZoomSwitch
 from keepsight.evaluation.vos.protocol import FirstPrompt
-
-_WHERE = "Where"
-
-
-class Executor(StrEnum):
-    LOCAL = "local"
-    RAY = "ray"
 
 
 def vos(
@@ -48,33 +41,20 @@ def vos(
         ),
     ] = False,
     model: ModelName = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", rich_help_panel=HOW, help="Memory policy. (default: sam2)")
-    ] = None,
-    policy_option: Annotated[
-        list[str] | None,
-        typer.Option("--policy-option", metavar="NAME=VALUE", rich_help_panel=HOW, help="An option of the policy."),
-    ] = None,
+    policy: PolicyName = None,
+    policy_option: PolicyOptions = None,
     prompt: Annotated[
         FirstPrompt, typer.Option("--prompt", rich_help_panel=HOW, help="What is said of an object where it first is.")
     ] = FirstPrompt.MASK,
     dtype: Precision = None,
     zoom: ZoomSwitch = None,
-    device: Annotated[
-        str, typer.Option("--device", rich_help_panel=_WHERE, help="auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
+    device: AnyDevice = "auto",
     shard: Annotated[
         str | None,
-        typer.Option(
-            "--shard", metavar="I/N", rich_help_panel=_WHERE, help="Follow the I-th of N parts of the videos."
-        ),
+        typer.Option("--shard", metavar="I/N", rich_help_panel=WHERE, help="Follow the I-th of N parts of the videos."),
     ] = None,
-    executor: Annotated[
-        Executor, typer.Option("--executor", rich_help_panel=_WHERE, help="Here, or on all devices of a Ray cluster.")
-    ] = Executor.LOCAL,
-    ray_address: Annotated[
-        str | None, typer.Option("--ray-address", rich_help_panel=_WHERE, help="Of a cluster that is running.")
-    ] = None,
+    executor: ExecutorName = Executor.LOCAL,
+    ray_address: RayAddress = None,
     skip: Skipped = None,
     frames: CountedFrames = None,
     objects: CountedObjects = None,
@@ -83,10 +63,7 @@ def vos(
     missing: MissingMeans = None,
     tolerance: Tolerance = None,
     processes: Processes = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", rich_help_panel=WRITE, help="Folder of the run. (default: out/eval-DATASET)"),
-    ] = None,
+    out: RunFolder = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", rich_help_panel=WRITE, help="Throw away the predictions that are there.")
     ] = False,

@@ -9,8 +9,21 @@ from typing import Annotated
 import typer
 
 from keepsight.cli.options import DeviceName
-
-LEARN, HOW, WRITE, ROOM = "What to learn from", "How to learn and measure", "What to write", "How much room"
+from keepsight.cli.train.options import (
+    HOW,
+    LEARN,
+    ROOM,
+    WRITE,
+    Accumulate,
+    Cache,
+    CacheGb,
+    HeldOut,
+    MemoryGb,
+    Overwrite,
+    Resume,
+    Seed,
+    conclude,
+)
 
 
 class RateCurve(StrEnum):
@@ -45,10 +58,7 @@ def detector(
     frame_step: Annotated[
         int, typer.Option("--frame-step", min=1, rich_help_panel=LEARN, help="Of a video every N-th known frame.")
     ] = 10,
-    held_out: Annotated[
-        float,
-        typer.Option("--held-out", metavar="SHARE", rich_help_panel=HOW, help="How much is kept back to measure."),
-    ] = 0.2,
+    held_out: HeldOut = 0.2,
     held_out_data: Annotated[
         list[Path] | None,
         typer.Option(
@@ -58,7 +68,7 @@ def detector(
             help="Measure on these, and learn from all of --data.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, rich_help_panel=HOW, help="Of everything drawn.")] = 0,
+    seed: Seed = 0,
     epochs: Annotated[
         float, typer.Option("--epochs", min=0.01, rich_help_panel=HOW, help="Times that every picture is shown.")
     ] = 20.0,
@@ -107,26 +117,13 @@ def detector(
     ] = True,
     batch: Annotated[int, typer.Option("--batch", min=1, rich_help_panel=ROOM, help="Pictures at a time.")] = 1,
     phrases: Annotated[int, typer.Option("--phrases", min=1, rich_help_panel=ROOM, help="Phrases a picture.")] = 4,
-    accumulate: Annotated[
-        int, typer.Option("--accumulate", min=1, metavar="N", rich_help_panel=ROOM, help="Batches a step.")
-    ] = 2,
-    cache: Annotated[
-        Path | None, typer.Option("--cache", rich_help_panel=ROOM, help="Folder for features. (default: in --out)")
-    ] = None,
-    cache_gb: Annotated[
-        float, typer.Option("--cache-gb", min=0.0, rich_help_panel=ROOM, help="What it may hold.")
-    ] = 20.0,
-    memory_gb: Annotated[
-        float | None,
-        typer.Option("--memory-gb", min=0.0, rich_help_panel=ROOM, help="Memory to use. (default: what is free)"),
-    ] = None,
+    accumulate: Accumulate = 2,
+    cache: Cache = None,
+    cache_gb: CacheGb = 20.0,
+    memory_gb: MemoryGb = None,
     device: DeviceName = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", rich_help_panel=WRITE, help="Go on from the last checkpoint in --out.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=WRITE, help="Replace an earlier run in --out.")
-    ] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Fine-tune SAM 3's detector on your own pictures, and say whether it helped.
 
@@ -142,7 +139,6 @@ def detector(
 
     from keepsight.training.detector.run import Place, Sources, train_detector
     from keepsight.training.detector.settings import DetectorSettings, Weights
-    from keepsight.training.run_folder import NOT_BETTER
 
     weights = Weights(many=float(many))
     settings = DetectorSettings(
@@ -169,11 +165,4 @@ def detector(
     sources = Sources(tuple(data), images, tuple(held_out_data or ()), tracked)
     place = Place("auto" if device is None else device.value, cache, cache_gb, memory_gb)
     outcome = train_detector(sources, out, settings, place, resume=resume, overwrite=overwrite, log=typer.echo)
-    if outcome is None:
-        return
-    *told, verdict = outcome.lines()
-    for line in told:
-        typer.echo(line)
-    typer.echo(verdict, err=not outcome.better)
-    if not outcome.better:
-        raise typer.Exit(NOT_BETTER)
+    conclude(outcome)

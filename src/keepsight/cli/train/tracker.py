@@ -8,11 +8,21 @@ from typing import Annotated
 import typer
 
 from keepsight.cli.options import DeviceName
-
-LEARN, KEEP_BACK, WRITE, ROOM = "What to learn from", "How to learn and measure", "What to write", "How much room"
-
-NOT_BETTER = 3
-"""Exit code of a run that worked and did not help."""
+from keepsight.cli.train.options import (
+    HOW,
+    LEARN,
+    ROOM,
+    WRITE,
+    Accumulate,
+    Cache,
+    CacheGb,
+    HeldOut,
+    MemoryGb,
+    Overwrite,
+    Resume,
+    Seed,
+    conclude,
+)
 
 
 def tracker(
@@ -45,60 +55,53 @@ def tracker(
         bool,
         typer.Option("--tracked", rich_help_panel=LEARN, help="Masks that nobody looked at count as true, too."),
     ] = False,
-    held_out: Annotated[
-        float,
-        typer.Option(
-            "--held-out", metavar="SHARE", rich_help_panel=KEEP_BACK, help="How much is kept back to measure."
-        ),
-    ] = 0.2,
+    held_out: HeldOut = 0.2,
     judge: Annotated[
         str,
         typer.Option(
             "--judge",
-            rich_help_panel=KEEP_BACK,
+            rich_help_panel=HOW,
             help="How objects are pointed at where it is measured, of mask, box and click; all count alike.",
         ),
     ] = "mask,click",
-    seed: Annotated[int, typer.Option("--seed", min=0, rich_help_panel=KEEP_BACK, help="Of everything drawn.")] = 0,
+    seed: Seed = 0,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, rich_help_panel=KEEP_BACK, help="How long. (default: 300)")
+        int | None, typer.Option("--steps", min=1, rich_help_panel=HOW, help="How long. (default: 300)")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.05, rich_help_panel=KEEP_BACK, help="How long, by the clock.")
+        float | None, typer.Option("--minutes", min=0.05, rich_help_panel=HOW, help="How long, by the clock.")
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(
-            "--rate", min=0.0, rich_help_panel=KEEP_BACK, help="Learning rate. (default: 2e-5, builtin: 1e-4)"
-        ),
+        typer.Option("--rate", min=0.0, rich_help_panel=HOW, help="Learning rate. (default: 2e-5, builtin: 1e-4)"),
     ] = None,
     keep: Annotated[
         float | None,
         typer.Option(
             "--keep",
             metavar="SHARE",
-            rich_help_panel=KEEP_BACK,
+            rich_help_panel=HOW,
             help="How far the result is pulled back to the base. (default: 0, builtin: 0.5)",
         ),
     ] = None,
     parts: Annotated[
-        str, typer.Option("--parts", rich_help_panel=KEEP_BACK, help="What learns (not for builtin).")
+        str, typer.Option("--parts", rich_help_panel=HOW, help="What learns (not for builtin).")
     ] = "decoder,memory",
     lora: Annotated[
         int,
         typer.Option(
-            "--lora", min=0, metavar="RANK", rich_help_panel=KEEP_BACK, help="Bend the image encoder too. (default: no)"
+            "--lora", min=0, metavar="RANK", rich_help_panel=HOW, help="Bend the image encoder too. (default: no)"
         ),
     ] = 0,
     clicks: Annotated[
-        int, typer.Option("--clicks", min=0, rich_help_panel=KEEP_BACK, help="Corrective clicks on a bad frame.")
+        int, typer.Option("--clicks", min=0, rich_help_panel=HOW, help="Corrective clicks on a bad frame.")
     ] = 3,
     stride: Annotated[
-        int, typer.Option("--stride", min=1, rich_help_panel=KEEP_BACK, help="Clips pass over up to N-1 known frames.")
+        int, typer.Option("--stride", min=1, rich_help_panel=HOW, help="Clips pass over up to N-1 known frames.")
     ] = 3,
     reverse: Annotated[
         float,
-        typer.Option("--reverse", metavar="SHARE", rich_help_panel=KEEP_BACK, help="Clips that run backward."),
+        typer.Option("--reverse", metavar="SHARE", rich_help_panel=HOW, help="Clips that run backward."),
     ] = 0.5,
     frames: Annotated[
         int | None,
@@ -107,32 +110,19 @@ def tracker(
     objects: Annotated[
         int, typer.Option("--objects", min=1, rich_help_panel=ROOM, help="Objects of a clip, at most.")
     ] = 3,
-    accumulate: Annotated[
-        int, typer.Option("--accumulate", min=1, metavar="N", rich_help_panel=ROOM, help="Batches a step.")
-    ] = 1,
+    accumulate: Accumulate = 1,
     image_size: Annotated[
         int | None,
         typer.Option(
             "--image-size", rich_help_panel=ROOM, help="Side of the model input in px; the new model keeps it."
         ),
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option("--cache", rich_help_panel=ROOM, help="Folder for features. (default: in --out)")
-    ] = None,
-    cache_gb: Annotated[
-        float, typer.Option("--cache-gb", min=0.0, rich_help_panel=ROOM, help="What it may hold.")
-    ] = 10.0,
-    memory_gb: Annotated[
-        float | None,
-        typer.Option("--memory-gb", min=0.0, rich_help_panel=ROOM, help="Memory to use. (default: what is free)"),
-    ] = None,
+    cache: Cache = None,
+    cache_gb: CacheGb = 10.0,
+    memory_gb: MemoryGb = None,
     device: DeviceName = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", rich_help_panel=WRITE, help="Go on from the last checkpoint in --out.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=WRITE, help="Replace an earlier run in --out.")
-    ] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Fine-tune a tracker on your own masks, and say whether it helped.
 
@@ -176,11 +166,4 @@ def tracker(
         memory_gb=memory_gb,
     )
     outcome = train_tracker(job, resume=resume, overwrite=overwrite, log=typer.echo)
-    if outcome is None:
-        return
-    *told, verdict = outcome.lines()
-    for line in told:
-        typer.echo(line)
-    typer.echo(verdict, err=not outcome.better)
-    if not outcome.better:
-        raise typer.Exit(NOT_BETTER)
+    conclude(outcome)

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keepsight.core import InputError
 from keepsight.evaluation.box.following import Given
 from keepsight.evaluation.box.layouts import Layout, open_layout
 from keepsight.evaluation.results import Results
-from keepsight.evaluation.running import Shard
+from keepsight.evaluation.running import Shard, check_shard
 from keepsight.models.registry import local_dir, resolve
 from keepsight.pipeline.settings import Settings, canonical_model, weights_fingerprint
 
@@ -57,13 +56,7 @@ class BoxJob:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        parts = self.shard[1]
-        if parts > 1 and self.ray:
-            raise InputError("Ray deals the sequences to its devices by itself: leave --shard out.")
-        if parts > 1 and self.overwrite:
-            raise InputError(
-                f"--overwrite would throw away other shards' predictions; remove {self.folder} by hand, or take another --out."
-            )
+        check_shard(self.shard, ray=self.ray, overwrite=self.overwrite, folder=self.folder, what="sequences")
 
     @property
     def folder(self) -> Path:

@@ -25,7 +25,7 @@ from keepsight.evaluation.concepts.scoring import score
 from keepsight.evaluation.concepts.worst import worst_pictures
 from keepsight.evaluation.report import write_run
 from keepsight.evaluation.results import Results
-from keepsight.evaluation.running import Shard, hold_to
+from keepsight.evaluation.running import Shard, check_shard, hold_to
 from keepsight.pipeline.job import Progress, ProgressCallback, SegmentJob
 from keepsight.pipeline.settings import Settings, settings_of
 from keepsight.pipeline.trouble import is_out_of_memory
@@ -134,10 +134,7 @@ def run_concepts(job: ConceptJob, progress: ProgressCallback | None = None) -> C
 class _Run:
     def __init__(self, job: ConceptJob, tell: ProgressCallback) -> None:
         self.job, self.tell = job, tell
-        if job.overwrite and job.shard != (1, 1):
-            raise InputError(
-                "--overwrite would take other shards' predictions away; use another --out, or remove the folder."
-            )
+        check_shard(job.shard, ray=False, overwrite=job.overwrite, folder=job.folder, what="videos")
         self.tell(Progress("read the set", 0, None))
         self.set = read_set(job.annotations)
         self.media = None if job.media is None else SetMedia(job.media, job.frames)

@@ -11,7 +11,7 @@ from keepsight.evaluation.cluster import ClusterJob
 from keepsight.evaluation.cluster import follow_on_cluster as follow_names
 from keepsight.evaluation.vos.clips import Clip
 from keepsight.evaluation.vos.following import follow, settings_of, tracker_for
-from keepsight.evaluation.vos.job import RunFolder, VosJob
+from keepsight.evaluation.vos.job import PredictionFolder, VosJob
 
 
 class ClipFollower:
@@ -29,13 +29,13 @@ class ClipFollower:
     def follow(self, name: str) -> int:
         """Follows a clip and gives the number of its frames."""
         clip = next(clip for clip in self._dataset.clips if clip.name == name)
-        folder = RunFolder(self._job.out, self._dataset.subfolder)
+        folder = PredictionFolder(self._job.out, self._dataset.subfolder)
         follow(clip, self._dataset, self._tracker, self._job.prompt, folder)
         return int(folder.facts(clip).get("frames", 0))
 
 
 def follow_on_cluster(
-    job: VosJob, todo: Sequence[Clip], folder: RunFolder, tell: Callable[[str, int, int | None], None]
+    job: VosJob, todo: Sequence[Clip], folder: PredictionFolder, tell: Callable[[str, int, int | None], None]
 ) -> list[str]:
     """Follows clips on all devices of a cluster; see :func:`keepsight.evaluation.cluster.follow_on_cluster`."""
     job = replace(job, root=job.root.resolve(), out=job.out.resolve())

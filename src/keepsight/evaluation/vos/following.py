@@ -11,7 +11,7 @@ from typing import Any
 from keepsight.core import Cancelled, InputError
 from keepsight.evaluation.vos.clips import Clip, Dataset
 from keepsight.evaluation.vos.first_prompts import first_prompts
-from keepsight.evaluation.vos.job import RunFolder, VosJob
+from keepsight.evaluation.vos.job import PredictionFolder, VosJob
 from keepsight.evaluation.vos.protocol import FirstPrompt
 from keepsight.evaluation.vos.writing import writing
 from keepsight.models.registry import local_dir, resolve
@@ -62,7 +62,7 @@ def follow(
     dataset: Dataset,
     tracker: Tracker,
     prompt: FirstPrompt,
-    folder: RunFolder,
+    folder: PredictionFolder,
     *,
     told: Callable[[int, int], None] = lambda done, total: None,
     stopped: Callable[[], bool] = lambda: False,

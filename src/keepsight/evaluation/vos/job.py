@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keepsight.core import InputError, StoreError
+from keepsight.core import StoreError
 from keepsight.evaluation.results import Results
-from keepsight.evaluation.running import Shard, check_known, hold_to
+from keepsight.evaluation.running import Shard, check_known, check_shard, hold_to
 from keepsight.evaluation.vos.clips import Clip, Dataset
 from keepsight.evaluation.vos.layouts import open_dataset
 from keepsight.evaluation.vos.protocol import DatasetKind, FirstPrompt
@@ -60,13 +60,7 @@ class VosJob:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        parts = self.shard[1]
-        if parts > 1 and self.ray:
-            raise InputError("Ray deals the videos to its devices by itself: leave --shard out.")
-        if parts > 1 and self.overwrite:
-            raise InputError(
-                f"--overwrite would throw away the other shards' predictions too; remove {self.out} by hand."
-            )
+        check_shard(self.shard, ray=self.ray, overwrite=self.overwrite, folder=self.out, what="videos")
 
     def open(self) -> Dataset:
         """The data set, with the chosen videos only."""
@@ -106,7 +100,7 @@ class VosOutcome:
     lines: tuple[str, ...]
 
 
-class RunFolder:
+class PredictionFolder:
     """The folder of a run: predictions, a note for every clip that is complete, and the settings that made them.
 
     Several processes may work in it at once, each on clips of its own.

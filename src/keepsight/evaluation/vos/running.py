@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keepsight.core import Cancelled, InputError
 from keepsight.evaluation.vos.clips import Clip, Dataset
 from keepsight.evaluation.vos.following import follow, settings_of, tracker_for
-from keepsight.evaluation.vos.job import RunFolder, VosJob, VosOutcome
+from keepsight.evaluation.vos.job import PredictionFolder, VosJob, VosOutcome
 from keepsight.evaluation.vos.judging import described, judge
 from keepsight.evaluation.vos.sources import tells_more_than_prompts
 from keepsight.pipeline.job import Progress, ProgressCallback
@@ -31,7 +31,7 @@ def run_vos(job: VosJob, progress: ProgressCallback | None = None) -> VosOutcome
         Cancelled: Ctrl-C; what is complete stays.
     """
     dataset = job.open()
-    folder = RunFolder(job.out, dataset.subfolder)
+    folder = PredictionFolder(job.out, dataset.subfolder)
     tell = _telling(progress)
     if not job.overwrite:
         folder.check(settings_of(job, dataset))
@@ -59,7 +59,7 @@ def _follow_here(
     job: VosJob,
     dataset: Dataset,
     todo: Sequence[Clip],
-    folder: RunFolder,
+    folder: PredictionFolder,
     tracker: Tracker,
     tell: Callable[[str, int, int | None], None],
 ) -> list[str]:
@@ -87,7 +87,7 @@ def _follow_here(
 
 
 def _conclude(
-    job: VosJob, dataset: Dataset, folder: RunFolder, failed: list[str], progress: ProgressCallback | None
+    job: VosJob, dataset: Dataset, folder: PredictionFolder, failed: list[str], progress: ProgressCallback | None
 ) -> VosOutcome:
     lines = [f"Not followed: {line}" for line in failed]
     lacking = [clip for clip in dataset.clips if not folder.is_done(clip)]

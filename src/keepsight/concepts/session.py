@@ -25,6 +25,7 @@ from keepsight.concepts.loop import ConceptLoop, confirmed_frames
 from keepsight.concepts.settings import ConceptRules
 from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, TrackedObject
 from keepsight.core.errors import InputError
+from keepsight.core.geometry import as_box
 from keepsight.memory import Step
 from keepsight.tracking import Session, Sight, Tracker
 from keepsight.tracking.plan import Visit, plan_visits
@@ -150,10 +151,7 @@ class ConceptSession(Session):
         Raises:
             InputError: the detector takes no exemplars, or the box does not fit the video.
         """
-        if len(box) != 4:
-            raise InputError(f"A box is x1, y1, x2, y2, got {len(box)} numbers.")
-        x1, y1, x2, y2 = (float(value) for value in box)
-        exemplar = Exemplar(frame, (x1, y1, x2, y2), positive)
+        exemplar = Exemplar(frame, as_box(box), positive)
         exemplar.check_inside(self.video.height, self.video.width, self.frame_count, of=concept)
         known = self.add_concept(concept)
         taught = replace(known, exemplars=(*known.exemplars, exemplar))

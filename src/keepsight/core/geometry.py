@@ -6,13 +6,28 @@ covers ``[c, c+1) x [r, r+1)``. A box is ``(x1, y1, x2, y2)`` with ``x2``/``y2``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keepsight.core.errors import InputError
+
 Box: TypeAlias = tuple[float, float, float, float]
 BoolArray: TypeAlias = NDArray[np.bool_]
+
+
+def as_box(values: Sequence[float]) -> Box:
+    """Four numbers from outside as a box.
+
+    Raises:
+        InputError: there are not four.
+    """
+    if len(values) != 4:
+        raise InputError(f"A box is x1, y1, x2, y2, got {len(values)} numbers.")
+    x1, y1, x2, y2 = (float(value) for value in values)
+    return x1, y1, x2, y2
 
 
 def box_area(box: Box) -> float:

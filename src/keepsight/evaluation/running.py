@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keepsight.core import InputError
-from keepsight.store.files import create_file
+from keepsight.store.files import claim_file
 
 Shard = tuple[int, int]
 """Number of a part, from 1, and how many parts there are."""
@@ -77,7 +77,7 @@ def hold_to(path: Path, made: Mapping[str, Any], what: str) -> bool:
     """
     wanted = json.loads(json.dumps(made))
     # Shards may begin at the same instant: the first one's settings hold, and the others are held to them.
-    if create_file(path, json.dumps(wanted, indent=1) + "\n"):
+    if claim_file(path, json.dumps(wanted, indent=1) + "\n"):
         return False
     before = _settings_in(path)
     _refuse(before, wanted, {**before, **wanted}, what)

@@ -1,6 +1,6 @@
 """The project file: videos, objects, prompts, masks by frame, runs, edits and undo in one SQLite file."""
 
-from keepsight.store.edits import (
+from keepsight.store.edit_kinds import (
     ChangeId,
     DeleteLabel,
     DeleteRange,

@@ -38,7 +38,7 @@ def replacing_file(path: str | os.PathLike[str]) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
-def create_file(path: str | os.PathLike[str], text: str) -> bool:
+def claim_file(path: str | os.PathLike[str], text: str) -> bool:
     """Writes a file where there is none, whole or not at all; of several processes that try at once, one does.
 
     Returns:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from keepsight.core import FrameResult, Mask, Prompt, Source, StoreError, TrackedObject
-from keepsight.store.database import Database, create_file, open_file
-from keepsight.store.edits import Edit, EditEffect, TrackEdits
+from keepsight.core import FrameResult, Mask, Prompt, Source, TrackedObject
+from keepsight.store.database import Database
+from keepsight.store.edit_kinds import Edit, EditEffect
+from keepsight.store.edits import TrackEdits
 from keepsight.store.frames import Frames, mask_row
 from keepsight.store.history import History
 from keepsight.store.lookups import Lane, Lookups, Ranges
 from keepsight.store.objects import Objects
+from keepsight.store.project_file import ProjectFile
 from keepsight.store.prompts import Prompts
 from keepsight.store.records import StoredObject, StoredPrompt, StoredRun, StoredVideo, TrackPoint
 from keepsight.store.runs import Runs
 from keepsight.store.videos import Videos
 
 
-class Project:
+class Project(ProjectFile):
     """One ``*.keepsight`` file: videos, objects, prompts, masks by frame, runs, checkpoints and an undo log.
 
     Every write is a transaction of its own. A process that is killed, a cancelled run or a full disk loses at most the write
@@ -33,7 +34,7 @@ class Project:
     """
 
     def __init__(self, database: Database) -> None:
-        self._db = database
+        super().__init__(database)
         self._history = History(database)
         self._videos = Videos(database)
         self._objects = Objects(database, self._history)
@@ -42,59 +43,6 @@ class Project:
         self._frames = Frames(database, self._history, self._objects)
         self._runs = Runs(database)
         self._lookups = Lookups(database)
-
-    # ---- the file ----
-
-    @classmethod
-    def create(cls, path: str | os.PathLike[str], overwrite: bool = False) -> Project:
-        """Makes an empty project and opens it.
-
-        Args:
-            overwrite: replaces an existing *project*; a file of any other kind, or one that a live run is writing, is never
-                replaced.
-        """
-        file = Path(path)
-        if overwrite and file.is_file() and file.stat().st_size:
-            busy: list[StoredRun] = []
-            with contextlib.suppress(StoreError), cls.open(file, read_only=True) as old:
-                busy = [run for video in old.videos() for run in old.runs(video.id) if run.state == "running"]
-            if busy:
-                raise StoreError(f"{file} is in use by a run that started at {busy[0].started_at}; stop it first.")
-        create_file(file, overwrite=overwrite)
-        return cls.open(file)
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str], *, read_only: bool = False, busy_timeout_s: float = 10.0) -> Project:
-        """Opens an existing project, for reading only where the file or its folder cannot be written.
-
-        Args:
-            busy_timeout_s: how long a write waits for another process's write.
-        """
-        return cls(open_file(Path(path), read_only=read_only, busy_timeout_s=busy_timeout_s))
-
-    @property
-    def path(self) -> Path:
-        return self._db.path
-
-    @property
-    def read_only(self) -> bool:
-        return self._db.read_only
-
-    def close(self) -> None:
-        """Folds the write-ahead log into the file. Closing twice is allowed."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Several writes as one: all of the block is stored or none of it (a frame together with its checkpoint, say)."""
-        with self._db.transaction("a group of writes was stored"):
-            yield
 
     # ---- videos ----
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from copy import copy
 from typing import Any
 
 import torch
 
 from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, Region, TrackedObject
 from keepsight.core.errors import InputError
+from keepsight.core.geometry import as_box
 from keepsight.memory import FrameRecord, PolicyFactory, Step
 from keepsight.models.backbone import Backbone
 from keepsight.tracking import checkpoint
@@ -21,7 +21,8 @@ from keepsight.tracking.plan import Visit, plan_visits
 from keepsight.tracking.sight import Sight, SightSource
 from keepsight.tracking.track import Track
 from keepsight.tracking.tracks import FeatureCache, TrackSet
-from keepsight.video import VideoSource, prefetch
+from keepsight.tracking.visiting import frames_of
+from keepsight.video import VideoSource
 
 
 class Session:
@@ -122,7 +123,7 @@ class Session:
         Raises:
             InputError: a prompt that does not fit the frame or the video.
         """
-        chosen_box = None if box is None else _as_box(box)
+        chosen_box = None if box is None else as_box(box)
         chosen_mask = mask if mask is None or isinstance(mask, Mask) else Mask.from_array(mask)
         chosen_points = tuple((float(x), float(y)) for x, y in points)
         chosen_labels = (1,) * len(chosen_points) if labels is None else tuple(int(value) for value in labels)
@@ -138,7 +139,7 @@ class Session:
             )
         height, width = self.video.height, self.video.width
         prompt.check_inside(height, width)
-        undo = self._remember(prompt)
+        undo = self._set.remember(prompt.object_id)
         track = self._set.take_prompt(prompt, clear=clear)
         reverse = bool(track.tracked.direction(prompt.frame))
         step = Step(prompt.frame, reverse, self.frame_count, track.tracked.stride(prompt.frame))
@@ -299,32 +300,7 @@ class Session:
         return visit.frame <= track.last_prompt if visit.reverse else visit.frame >= track.first_prompt
 
     def _frames(self, visits: Sequence[Visit]) -> Generator[Frame, None, None]:
-        """Decodes the frames of the plan ahead of use, one sequential sweep a direction."""
-
-        def sweep() -> Iterator[Frame]:
-            for reverse in (False, True):
-                part = [visit.frame for visit in visits if visit.reverse == reverse]
-                if not part:
-                    continue
-                wanted = set(part)
-                first, last = part[0], part[-1]
-                stop, step = (last - 1 if last else None, -1) if reverse else (last + 1, 1)
-                for frame in self.video.frames(first, stop, step):
-                    if frame.index in wanted:
-                        yield frame
-
-        count = 0
-        with closing(prefetch(sweep(), depth=self.options.look_ahead)) as frames:
-            for frame in frames:
-                if frame.index != visits[count].frame:
-                    break
-                count += 1
-                yield frame
-        if count < len(visits):
-            raise InputError(
-                f"'{self.video.name}' could not be decoded at frame {visits[count].frame}; "
-                f"frames up to here are kept. Follow a shorter range, with stop {visits[count].frame}."
-            )
+        return frames_of(self.video, visits, self.options.look_ahead)
 
     def cancel(self) -> None:
         """Stops a running :meth:`propagate` after the frame in flight; everything so far is kept."""
@@ -386,23 +362,6 @@ class Session:
         return any(track.policy.needs_motion for track in self._set.tracks.values())
 
     # -- inside ------------------------------------------------------------------------------------------------------
-    def _remember(self, prompt: Prompt) -> Callable[[], None]:
-        """What puts an object back as it is now, should the prompt fail."""
-        track = self._set.tracks.get(prompt.object_id)
-        if track is None:
-
-            def forget() -> None:
-                self._set.tracks.pop(prompt.object_id, None)
-
-            return forget
-        prompts = {frame: copy(said) for frame, said in track.prompts.items()}
-        conditioning, label = dict(track.bank.conditioning), track.label
-
-        def undo() -> None:
-            track.prompts, track.bank.conditioning, track.label = prompts, conditioning, label
-
-        return undo
-
     def _known_sight(self, frame: int) -> Sight | None:
         """What is still here of a prompted frame, or of the frame last shown, which is clicked most."""
         if self._latest is not None and self._latest[0] == frame:
@@ -431,13 +390,6 @@ class Session:
         size = (self.backbone.info.mask_size,) * 2
         low = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
         return (low[0, 0] * 20.0 - 10.0).to(self.backbone.device)
-
-
-def _as_box(box: Sequence[float]) -> tuple[float, float, float, float]:
-    if len(box) != 4:
-        raise InputError(f"A box is x1, y1, x2, y2, got {len(box)} numbers.")
-    x1, y1, x2, y2 = (float(value) for value in box)
-    return x1, y1, x2, y2
 
 
 def _few(frames: Sequence[int]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 
 import torch
 
@@ -58,6 +59,23 @@ class TrackSet:
         info = self.backbone.info
         limits = MemoryLimits(info.slots, info.pointers, info.max_conditioning)
         return self._policy_factory(limits, self.options.compatibility.rules)
+
+    def remember(self, object_id: int) -> Callable[[], None]:
+        """What puts an object back as it is now, should a prompt fail."""
+        track = self.tracks.get(object_id)
+        if track is None:
+
+            def forget() -> None:
+                self.tracks.pop(object_id, None)
+
+            return forget
+        prompts = {frame: copy(said) for frame, said in track.prompts.items()}
+        conditioning, label = dict(track.bank.conditioning), track.label
+
+        def undo() -> None:
+            track.prompts, track.bank.conditioning, track.label = prompts, conditioning, label
+
+        return undo
 
     def take_prompt(self, prompt: Prompt, *, clear: bool) -> Track:
         """Adds a prompt to its object (made when new) without answering it yet."""

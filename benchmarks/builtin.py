@@ -32,6 +32,7 @@ from rich.table import Table as RichTable
 
 import keepsight
 import scoring
+from calibration import calibration, calibration_table
 from clips import HdClip, clip_classes
 from keepsight import EngineOptions, Mask, Session, Tracker
 from keepsight.video.source import ArrayVideo
@@ -243,8 +244,8 @@ def all_tables(tracks: list[Track], rates: dict[str, dict[int, float]] | None, t
     if rates:
         tables.append(speed_table(rates, threads))
     tables.append(scoring.criteria_table(tracks, rates[OURS] if rates else None))
-    curves = scoring.calibration(tracks)
-    return [*tables, scoring.calibration_table(curves)] if curves else tables
+    curves = calibration(tracks)
+    return [*tables, calibration_table(curves)] if curves else tables
 
 
 # -- main ----------------------------------------------------------------------------------------------------------------
@@ -292,7 +293,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         show(console, table)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        curves = scoring.calibration(tracks)
+        curves = calibration(tracks)
         head = (
             f"{len({t.clip for t in tracks})} clips, {len({t.key[:2] for t in tracks})} objects, seed {options.seed}, "
             f"zoom {'engine default' if options.zoom is None else 'on' if options.zoom else 'off'}, "
@@ -348,7 +349,7 @@ def main(arguments: list[str] | None = None) -> None:
             show(console, table)
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
-            write_report(options.out, tables, scoring.calibration(tracks), more.get("head", "an unfinished run"))
+            write_report(options.out, tables, calibration(tracks), more.get("head", "an unfinished run"))
         return
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)

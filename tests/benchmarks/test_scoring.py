@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import scoring
-from scoring import OTHER, OURS, Track, corrective_click, inner_point, jaccard, reliability
+from calibration import reliability
+from scoring import OTHER, OURS, Track, corrective_click, inner_point, jaccard
 
 
 def _track(tracker: str, number: int, j: list[float], **more: object) -> Track:

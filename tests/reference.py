@@ -69,6 +69,24 @@ def our_session(model: Any, clip: torch.Tensor, engine_options: EngineOptions) -
     return tracker.open(indexed_video(len(clip), clip.shape[-1]))
 
 
+def follow(session: Session, run: Run | None = None, upto: int | None = None, **arguments: Any) -> Run:
+    """Logits by place in the run, since "both" visits frames twice."""
+    run = run or Run()
+    for _ in session.propagate(**arguments):
+        for object_id, logits in session.last_logits.items():
+            run.logits[session.visited, object_id] = logits.clone()
+        if session.visited == upto:
+            break
+    return run
+
+
+def equal(first: Run, second: Run) -> bool:
+    """The same places, to the last bit."""
+    return first.logits.keys() == second.logits.keys() and all(
+        torch.equal(first.logits[key], second.logits[key]) for key in first.logits
+    )
+
+
 def say(session: Session, said: Said) -> None:
     session.add(
         object_id=said.object_id,

@@ -5,11 +5,29 @@ Parameters that are zero after construction are drawn anew, else nothing of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 HIDDEN = 128
+
+
+def word_tokenizer(words: Sequence[str], begin_id: int, end_id: int) -> Any:
+    """A tokenizer that knows a few words, as many ids as there are words from 2 on, and its marks of beginning and end."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    known = {word: 2 + place for place, word in enumerate(words)}
+    vocabulary = {"<pad>": 0, "<unk>": 1, **known, "<s>": begin_id, "</s>": end_id}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", begin_id), ("</s>", end_id)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
 
 
 def _vision(size: int) -> dict[str, Any]:

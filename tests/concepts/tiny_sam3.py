@@ -13,7 +13,7 @@ from keepsight.concepts.sam3 import Sam3Detector
 from keepsight.models.sam3.whole import Sam3Backbone
 from keepsight.tracking import Tracker
 from reference import indexed_video, options
-from tiny_models import amplify, draw_anew, sam3_config
+from tiny_models import amplify, draw_anew, sam3_config, word_tokenizer
 
 SIZE = 56
 WORDS = ("cow", "dog", "person", "in", "blue", "visual")
@@ -22,24 +22,7 @@ LONGEST = 8
 
 def tokenizer() -> Any:
     """A word list of a few words, in the form of a tokenizer."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {
-        "<pad>": 0,
-        "<unk>": 1,
-        **{word: 2 + index for index, word in enumerate(WORDS)},
-        "<s>": 62,
-        "</s>": 63,
-    }
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 62), ("</s>", 63)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
+    return word_tokenizer(WORDS, 62, 63)
 
 
 def sam3(seed: int = 0, *, queries: int = 6, presence: float = 4.0, **changes: Any) -> Any:

@@ -75,3 +75,13 @@ def test_results_are_read_by_object_id():
     assert [obj.present for obj in result.objects] == [True, False]
     with pytest.raises(KeyError):
         result[0]
+
+
+def test_loose_values_make_a_prompt():
+    loose = Prompt.of(3, 7, points=[(1, 2), np.array([3, 4])], box=np.arange(4), label="cow")
+    assert loose == Prompt(3, 7, ((1.0, 2.0), (3.0, 4.0)), (1, 1), (0.0, 1.0, 2.0, 3.0), None, "cow")
+    assert all(type(value) is float for value in (*loose.points[1], *loose.box))
+    assert Prompt.of(3, 7, points=[(1, 2)], labels=np.array([0])).labels == (0,)
+    assert Prompt.of(3, 7, mask=np.eye(4)) == Prompt.of(3, 7, mask=MASK) == Prompt(3, 7, mask=MASK)
+    with pytest.raises(InputError, match="got 3 numbers"):
+        Prompt.of(3, 7, box=(0, 0, 4))

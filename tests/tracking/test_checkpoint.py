@@ -12,7 +12,7 @@ from keepsight.core import InputError, StoreError
 from keepsight.memory import FrameRecord, SAM2Policy
 from keepsight.models.sam2.hf_video import HFVideoBackbone
 from keepsight.tracking import Compatibility, EngineOptions, Tracker, checkpoint
-from reference import PixelBackbone, Run, Said, disc, indexed_video, say
+from reference import PixelBackbone, Run, Said, disc, equal, follow, indexed_video, say
 
 SIZE, FRAMES = 64, 14
 SCRIPT = [
@@ -63,22 +63,6 @@ def clip():
 def open_session(model, clip, policy="sam2", reference="meta", name="custom"):
     options = EngineOptions(compatibility=Compatibility.of(reference))
     return Tracker(PixelBackbone(model, clip, name=name), policy, options).open(indexed_video(len(clip), SIZE))
-
-
-def follow(session, run, upto=None, **arguments):
-    """Logits by place in the run, since "both" visits frames twice."""
-    for _ in session.propagate(**arguments):
-        for object_id, logits in session.last_logits.items():
-            run.logits[session.visited, object_id] = logits.clone()
-        if session.visited == upto:
-            break
-    return run
-
-
-def equal(first: Run, second: Run) -> bool:
-    return first.logits.keys() == second.logits.keys() and all(
-        torch.equal(first.logits[key], second.logits[key]) for key in first.logits
-    )
 
 
 @pytest.mark.parametrize("reference", ["meta", "transformers"])

@@ -16,7 +16,7 @@ from keepsight.memory.dam4sam import EPOCH
 from keepsight.memory.samurai import MOTION_IOU
 from keepsight.tracking import Compatibility, EngineOptions, Tracker
 from keepsight.video import ArrayVideo
-from reference import PixelBackbone, Run, Said, disc, indexed_video, say
+from reference import PixelBackbone, Run, Said, disc, equal, follow, indexed_video, say
 
 SIZE, FRAMES = 64, 16  # the last frame is a multiple of 5, so that DAM4SAM's grid mirrors onto itself
 # Random weights rate their masks at random: thresholds with which every rule has its say on a short clip.
@@ -66,28 +66,11 @@ def open_session(model, clip, policy, **changes):
     return Tracker(Recording(model, clip), policy, options).open(indexed_video(len(clip), SIZE))
 
 
-def follow(session, run=None, upto=None, **arguments) -> Run:
-    """Logits by place in the run, since "both" visits frames twice."""
-    run = run or Run()
-    for _ in session.propagate(**arguments):
-        for object_id, logits in session.last_logits.items():
-            run.logits[session.visited, object_id] = logits.clone()
-        if session.visited == upto:
-            break
-    return run
-
-
 def told(model, clip, policy, script=SCRIPT, **changes):
     session = open_session(model, clip, policy, **changes)
     for said in script:
         say(session, said)
     return session
-
-
-def equal(first: Run, second: Run) -> bool:
-    return first.logits.keys() == second.logits.keys() and all(
-        torch.equal(first.logits[key], second.logits[key]) for key in first.logits
-    )
 
 
 def banks(session):

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from pycocotools import mask as runs
 
+from tiny_models import word_tokenizer
+
 COLOURS = {"red": (220, 40, 40), "green": (40, 190, 60), "blue": (50, 70, 220)}
 SIDE = 32
 
@@ -68,24 +70,7 @@ def write_shapes(folder: Path, count: int, seed: int = 0, side: int = SIDE) -> P
 
 def tokenizer() -> Any:
     """Three colours, as a tokenizer."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {
-        "<pad>": 0,
-        "<unk>": 1,
-        **{name: 2 + place for place, name in enumerate(COLOURS)},
-        "<s>": 14,
-        "</s>": 15,
-    }
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 14), ("</s>", 15)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
+    return word_tokenizer(tuple(COLOURS), 14, 15)
 
 
 def tiny_config(side: int = SIDE, hidden: int = 32, queries: int = 4, layers: int = 1) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from keepsight.concepts.detector import Concept, Detector, as_concepts
 from keepsight.concepts.loop import ConceptLoop
 from keepsight.concepts.settings import ConceptRules
-from keepsight.core import FrameResult, Mask, Prompt
+from keepsight.core import FrameResult, Prompt
 from keepsight.core.errors import InputError
 from keepsight.memory import FrameRecord, Step
 from keepsight.tracking import Sight, Tracker
@@ -94,14 +94,8 @@ class ConceptStream:
             raise InputError(f"Object {object_id} was given up; ids are never used again, take {self.next_id}.")
         if not known and label is None and len(self._loop.concepts) == 1:
             label = self._loop.concepts[0].text
-        chosen = mask if mask is None or isinstance(mask, Mask) else Mask.from_array(mask)
-        corners = None
-        if box is not None:
-            x1, y1, x2, y2 = (float(value) for value in box)
-            corners = (x1, y1, x2, y2)
-        marks = tuple((float(x), float(y)) for x, y in points)
-        signs = (1,) * len(marks) if labels is None else tuple(int(value) for value in labels)
-        self._stream.waiting.append(Prompt(object_id, 0, marks, signs, corners, chosen, label))
+        prompt = Prompt.of(object_id, 0, points=points, labels=labels, box=box, mask=mask, label=label)
+        self._stream.waiting.append(prompt)
         concept = self._loop.concept_of_label(label)
         lives.welcome(object_id, concept or (lives[object_id].concept if known else concept))
 

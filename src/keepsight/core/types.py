@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keepsight.core.errors import InputError
-from keepsight.core.geometry import Box, box_area, clip_box
+from keepsight.core.geometry import Box, as_box, box_area, clip_box
 from keepsight.core.mask import Mask
 
 
@@ -79,6 +81,33 @@ class Prompt:
     box: Box | None = None
     mask: Mask | None = None
     label: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        object_id: int,
+        frame: int,
+        *,
+        points: Sequence[tuple[float, float]] = (),
+        labels: Sequence[int] | None = None,
+        box: Sequence[float] | None = None,
+        mask: Any | None = None,
+        label: str | None = None,
+    ) -> Prompt:
+        """A prompt of what callers have at hand: lists, numbers of any kind.
+
+        Args:
+            labels: default: every point is on the object.
+            mask: :class:`Mask` or ``(H, W)`` array.
+
+        Raises:
+            InputError: see :class:`Prompt`.
+        """
+        corners = None if box is None else as_box(box)
+        pixels = mask if mask is None or isinstance(mask, Mask) else Mask.from_array(mask)
+        marks = tuple((float(x), float(y)) for x, y in points)
+        signs = (1,) * len(marks) if labels is None else tuple(int(value) for value in labels)
+        return cls(object_id, frame, marks, signs, corners, pixels, label)
 
     def __post_init__(self) -> None:
         where = f"Prompt for object {self.object_id} on frame {self.frame}"

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 OBJECTS_NAME = "objects"
 TABLES = {"csv": ("boxes.csv",), "parquet": ("boxes.parquet",), "both": ("boxes.csv", "boxes.parquet")}
 """Files of boxes by what is asked for."""
-_COLUMNS = {
-    "object_id": int,
-    "label": str,
+PLACE_COLUMNS = {
     "frame": int,
     "time_s": float,
     "x1": float,
@@ -40,6 +38,12 @@ _COLUMNS = {
     "area_px": int,
     "score": float,
     "presence": float,
+}
+"""Columns of every table of boxes: where an object is on a frame."""
+_COLUMNS = {
+    "object_id": int,
+    "label": str,
+    **PLACE_COLUMNS,
     "window_x1": float,
     "window_y1": float,
     "window_side": float,

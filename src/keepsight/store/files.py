@@ -27,7 +27,7 @@ def replacing_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         StoreError: the folder cannot be written, the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
+    temporary = _hidden_beside(target)
     with _clear_errors(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def claim_file(path: str | os.PathLike[str], text: str) -> bool:
         StoreError: the folder cannot be written, the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
+    temporary = _hidden_beside(target)
     with _clear_errors(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +63,10 @@ def claim_file(path: str | os.PathLike[str], text: str) -> bool:
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _hidden_beside(target: Path) -> Path:
+    return target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
 
 
 def _create_in_place(target: Path, text: str) -> bool:

@@ -10,7 +10,6 @@ import torch
 
 from keepsight.core import Direction, Frame, FrameResult, Mask, Prompt, Region, TrackedObject
 from keepsight.core.errors import InputError
-from keepsight.core.geometry import as_box
 from keepsight.memory import FrameRecord, PolicyFactory, Step
 from keepsight.models.backbone import Backbone
 from keepsight.tracking import checkpoint
@@ -123,11 +122,7 @@ class Session:
         Raises:
             InputError: a prompt that does not fit the frame or the video.
         """
-        chosen_box = None if box is None else as_box(box)
-        chosen_mask = mask if mask is None or isinstance(mask, Mask) else Mask.from_array(mask)
-        chosen_points = tuple((float(x), float(y)) for x, y in points)
-        chosen_labels = (1,) * len(chosen_points) if labels is None else tuple(int(value) for value in labels)
-        prompt = Prompt(object_id, frame, chosen_points, chosen_labels, chosen_box, chosen_mask, label)
+        prompt = Prompt.of(object_id, frame, points=points, labels=labels, box=box, mask=mask, label=label)
         return self.add_prompt(prompt, clear=clear, previous=previous)
 
     def add_prompt(self, prompt: Prompt, *, clear: bool = False, previous: Mask | None = None) -> TrackedObject:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keepsight.core import Frame, FrameResult, Mask, Prompt
+from keepsight.core import Frame, FrameResult, Prompt
 from keepsight.core.errors import InputError
 from keepsight.memory import FrameRecord, Policy, PolicyFactory, PolicySettings, Step, policy_factory
 from keepsight.models.backbone import Backbone
@@ -64,15 +64,9 @@ class Tracker:
         label: str | None = None,
     ) -> None:
         """Points at an object on the frame that the next :meth:`step` brings; see :meth:`Session.add`."""
-        chosen = mask if mask is None or isinstance(mask, Mask) else Mask.from_array(mask)
-        chosen_box = None
-        if box is not None:
-            x1, y1, x2, y2 = (float(value) for value in box)
-            chosen_box = (x1, y1, x2, y2)
-        marks = tuple((float(x), float(y)) for x, y in points)
-        signs = (1,) * len(marks) if labels is None else tuple(int(value) for value in labels)
+        prompt = Prompt.of(object_id, 0, points=points, labels=labels, box=box, mask=mask, label=label)
         self._streaming().wait_for(object_id)
-        self._streaming().waiting.append(Prompt(object_id, 0, marks, signs, chosen_box, chosen, label))
+        self._streaming().waiting.append(prompt)
 
     def remove(self, object_id: int) -> None:
         """Stops following an object of the stream."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from keepsight.core import FrameResult, Mask, TrackedObject
 from keepsight.formats.tables import TableWriter
-from keepsight.pipeline.crops import OBJECTS_NAME, TABLES
+from keepsight.pipeline.crops import OBJECTS_NAME, PLACE_COLUMNS, TABLES
 from keepsight.pipeline.folder import add_video
 from keepsight.pipeline.job import PROJECT_NAME
 from keepsight.pipeline.seams import ClipObject, Identity, LinkRule, link_clips
@@ -28,15 +28,7 @@ _OURS = rf"{'|'.join(TABLES['both'])}|{IDENTITIES_NAME}|[^/]+_\d{{4,}}/clip_\d{{
 _BOX_COLUMNS = {
     "identity": int,
     "label": str,
-    "frame": int,
-    "time_s": float,
-    "x1": float,
-    "y1": float,
-    "x2": float,
-    "y2": float,
-    "area_px": int,
-    "score": float,
-    "presence": float,
+    **PLACE_COLUMNS,
     "clip": int,
     "object": int,
 }

@@ -1,7 +1,7 @@
 """What a person at the page waits for, and what a long day leaves behind: `keepsight annotate`, over HTTP.
 
     python benchmarks/server.py                          # the sample clip, 1280 x 720 px; about three minutes
-    python benchmarks/server.py --minutes 60             # an hour of clicks, seeks, runs and undo, and the memory meanwhile
+    python benchmarks/server.py --only use --minutes 60 --pace 3   # an hour of clicks, runs and undo; the memory meanwhile
     python benchmarks/server.py --video barn.mp4 --model sam2.1-tiny --device cuda
 
 The server is a process of its own. The frames that it streams are timed in turn with those of the engine alone in this process,
@@ -40,6 +40,7 @@ BOXES = (
     (0.05, 0.53, 0.18, 0.74),
 )  # shares of the frame: rabbit and rock on frame 0 of the sample clip
 WORK_FRAMES = 8  # of a run in the long use
+PARTS = ("waits", "engine", "use")
 
 
 class Wait(NamedTuple):
@@ -204,33 +205,81 @@ def against_the_engine(
     return found
 
 
-def long_use(server: Server, minutes: float, say: Callable[[str], None]) -> list[tuple[float, int, float]]:
-    """Works as a person would, at once and without a pause: ``(minute, rounds, MiB)`` ten times on the way."""
+class Sample(NamedTuple):
+    """What the server holds, and what it has done until then."""
+
+    minute: float
+    rounds: int
+    memory_mib: float
+    processor_s: float
+
+
+def long_use(server: Server, minutes: float, pace_s: float, say: Callable[[str], None]) -> list[Sample]:
+    """Works as a person would; tells every minute, of short uses ten times.
+
+    Args:
+        server: that is worked with.
+        minutes: for how long.
+        pace_s: which a person takes between one thing and the next, on average; 0 works without a pause.
+        say: is told each sample.
+    """
     width, height, length = (server.video[name] for name in ("width", "height", "frame_count"))
     chance = random.Random(1)
-    samples: list[tuple[float, int, float]] = []
-    begun, rounds = time.monotonic(), 0
+    samples: list[Sample] = []
+    begun, rounds, spent = time.monotonic(), 0, server.processor_ms
+
+    def think() -> None:
+        time.sleep(pace_s * chance.uniform(0.5, 1.5))
+
     while True:
-        share = (time.monotonic() - begun) / (60 * minutes)
-        if not samples or share >= len(samples) / 10:
-            samples.append((share * minutes, rounds, server.memory_mib))
-            say(f"minute {samples[-1][0]:.1f}: {rounds} rounds, {samples[-1][2]:,.0f} MiB")
-        if share >= 1:
+        minute = (time.monotonic() - begun) / 60
+        if not samples or minute >= len(samples) * min(1, minutes / 10):
+            samples.append(Sample(minute, rounds, server.memory_mib, (server.processor_ms - spent) / 1000))
+            say(f"minute {minute:.1f}: {rounds} rounds, {samples[-1].memory_mib:,.0f} MiB")
+        if minute >= minutes:
             return samples
         frame = chance.randrange(length - WORK_FRAMES)
         for step in range(10):
             server.picture((frame + step) % length)
         x, y = chance.uniform(0, width - 1), chance.uniform(0, height - 1)
+        think()
         number = server.click(frame, x, y)["object"]["id"]
+        think()
         server.ask("POST", f"{server.at}/preview", {"frame": frame, "object_id": number, "points": [[y, y, 1]]})
         server.click(frame, min(x + 9, width - 1), y, number, chance.randint(0, 1))
+        think()
         server.track(frame, frame + WORK_FRAMES, [number])
         server.ask("GET", f"{server.at}/masks", start=0, stop=min(length, 200))
         server.ask("GET", f"{server.at}/timeline")
+        think()
         if chance.random() < 0.5:
             server.ask("POST", f"{server.at}/undo")
+            think()
         server.ask("DELETE", f"{server.at}/objects/{number}")
+        think()
         rounds += 1
+
+
+def table_of_waits(found: Sequence[tuple[str, Sequence[Wait]]]) -> Table:
+    table = Table("wait", "median ms", "90 % below, ms", "processor ms", "times")
+    for name, values in found:
+        table.add_row(name, *spread(values), str(len(values)))
+    return table
+
+
+def table_of_pairs(pairs: Sequence[tuple[float, float]]) -> Table:
+    table = Table("two objects", "frames a second")
+    table.add_row("streamed by the server", f"{statistics.median(ours for ours, _ in pairs):.2f}")
+    table.add_row("the engine alone", f"{statistics.median(bare for _, bare in pairs):.2f}")
+    table.add_row("ratio, median of the turns", f"{statistics.median(ours / bare for ours, bare in pairs):.2f}")
+    return table
+
+
+def table_of_use(samples: Sequence[Sample]) -> Table:
+    table = Table("minute", "rounds", "resident MiB", "processor s")
+    for minute, rounds, memory, spent in samples:
+        table.add_row(f"{minute:.1f}", str(rounds), f"{memory:,.0f}", f"{spent:,.0f}")
+    return table
 
 
 def main() -> None:
@@ -243,30 +292,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="turns of server and engine")
     parser.add_argument("--each", type=int, default=12, help="frames a turn")
     parser.add_argument("--minutes", type=float, default=1.0, help="of simulated use")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds that a person takes between two things")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="parts to measure")
     given = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(given.video, Path(folder), given.model, given.device, given.threads)
         try:
             console.print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {given.threads} threads")
-            table = Table("wait", "median ms", "90 % below, ms", "processor ms", "times")
-            for name, values in waits(server, given.frames):
-                table.add_row(name, *spread(values), str(len(values)))
-            console.print(table)
-            pairs = against_the_engine(
-                server, given.video, given.model, given.device, given.rounds, given.each, given.threads
-            )
-            ratio = statistics.median(ours / bare for ours, bare in pairs)
-            table = Table("two objects", "frames a second")
-            table.add_row("streamed by the server", f"{statistics.median(ours for ours, _ in pairs):.2f}")
-            table.add_row("the engine alone", f"{statistics.median(bare for _, bare in pairs):.2f}")
-            table.add_row("ratio, median of the turns", f"{ratio:.2f}")
-            console.print(table)
-            samples = long_use(server, given.minutes, console.print)
-            table = Table("minute", "rounds", "resident MiB")
-            for minute, rounds, memory in samples:
-                table.add_row(f"{minute:.1f}", str(rounds), f"{memory:,.0f}")
-            console.print(table)
+            if "waits" in given.only:
+                console.print(table_of_waits(waits(server, given.frames)))
+            if "engine" in given.only:
+                pairs = against_the_engine(
+                    server, given.video, given.model, given.device, given.rounds, given.each, given.threads
+                )
+                console.print(table_of_pairs(pairs))
+            if "use" in given.only:
+                console.print(table_of_use(long_use(server, given.minutes, given.pace, console.print)))
         finally:
             server.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,14 +149,28 @@ class PageDriver:
         self.stage.focus()
 
     def undo(self) -> None:
-        self.press("Control+z")
-        self.says("Undone")
+        self.steps("undo", lambda: self.press("Control+z"))
         self.button("Close this line").click()
 
     def redo(self) -> None:
-        self.press("Control+Shift+Z")
-        self.says("Done again")
+        self.steps("redo", lambda: self.press("Control+Shift+Z"))
         self.button("Close this line").click()
+
+    def steps(self, way: str, press: Callable[[], None]) -> None:
+        """Goes a step back (``undo``) or on (``redo``) as ``press`` does; the project has it when this returns."""
+        # What the page says may still be of the step before; the answer cannot be.
+        with self.page.expect_response(lambda answer: answer.url == f"{self._address}{self.at}/{way}"):
+            press()
+        self.says("Undone" if way == "undo" else "Done again")
+
+    def escape(self) -> None:
+        """Closes a dialog. The page does so itself, at once; the browser would with its next picture, and lose keys till then."""
+        self.page.evaluate(
+            "window.taken = new Promise(tell => addEventListener("
+            "'keydown', event => setTimeout(() => tell(event.defaultPrevented)), {once: true})); null"
+        )
+        self.press("Escape")
+        assert self.page.evaluate("window.taken") is True
 
     def export(self, format: str, folder: Path) -> Path:
         self.press("Control+s")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,24 +63,15 @@ class Manager:
 
     def back_and_forth(self) -> None:
         """Takes everything back, does it again."""
-        self.dialog.locator(".done").get_by_role("button", name="Undo").click()
-        self.page.says("Undone")
-        self.becomes(self.states[-2])
-        self.page.press("Escape")
-        expect(self.dialog).to_be_hidden()
+        self.page.steps("undo", self.dialog.locator(".done").get_by_role("button", name="Undo").click)
+        assert self.state() == self.states[-2]
+        self.page.escape()
         for expected in reversed(self.states[:-2]):
             self.page.undo()
-            self.becomes(expected)
+            assert self.state() == expected
         for expected in self.states[1:]:
             self.page.redo()
-            self.becomes(expected)
-
-    def becomes(self, expected: object) -> None:
-        """The page's "Undone" may still be that of the step before: the file is what tells."""
-        end = time.monotonic() + 30
-        while self.state() != expected and time.monotonic() < end:
-            self.page.page.wait_for_timeout(50)
-        assert self.state() == expected
+            assert self.state() == expected
 
     def in_frames(self, first: int, last: int) -> None:
         where = self.dialog.get_by_label("Where")

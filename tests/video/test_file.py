@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import struct
 from itertools import pairwise
@@ -278,3 +279,29 @@ def test_two_iterators_and_a_closed_one_do_not_disturb_each_other(clips):
         for up, down in zip(video.frames(), video.frames(35, None, -1), strict=True):
             assert (number_of(up.rgb), number_of(down.rgb)) == (up.index, 35 - up.index)
         abandoned.close()
+
+
+def test_what_was_read_is_let_go_at_once(clips, tmp_path, monkeypatch):
+    """Pictures and decoders are few and large: were they to wait for the collector of cycles, they would fill memory first."""
+
+    def held() -> list[str]:
+        kinds = (av.VideoFrame, av.container.InputContainer, av.CodecContext)
+        return sorted(type(one).__name__ for one in gc.get_objects() if issubclass(type(one), kinds))
+
+    monkeypatch.setattr(file_module, "CACHE_BYTES", 1)
+    gc.collect()
+    before = held()
+    gc.disable()
+    try:
+        for path in (clips("b.mp4", "libx264"), encode(tmp_path / "turned.mp4", rotation=(90, False))):
+            with open_video(path) as video:
+                for start, stop, step in ((3, 30, 1), (20, 2, -1), (0, 36, 9)):
+                    frames = video.frames(start, stop, step)
+                    assert next(frames).index == start
+                    frames.close()
+                for index in (5, 30, 6):
+                    video.read(index)
+            del frames, video
+        assert held() == before
+    finally:
+        gc.enable()

@@ -178,6 +178,7 @@ class _Cursor:
         self._index = index
         self._threaded = True
         self._packet = -1
+        self._packets: Iterator[tuple[int, av.Packet]] = iter(())
         self.convert = Converter(source.height, source.width)
         self._open()
 
@@ -191,6 +192,9 @@ class _Cursor:
         self._open()
 
     def close(self) -> None:
+        # What still reads from here keeps this, and this keeps it: the decoder, with its threads and pictures, would wait for the
+        # collector of cycles.
+        self._packets = iter(())
         self._container.close()
 
     def start_of(self, frame: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -102,7 +103,9 @@ def display_matrix(picture: VideoFrame) -> np.ndarray | None:
     file) are taken to the nearest.
     """
     with suppress(KeyError, AttributeError, ValueError):
-        side_data: Any = picture.side_data
+        # Not `picture.side_data`: that is kept by the picture and keeps the picture, so that each one waits for the collector of
+        # cycles, which comes too seldom for megabytes.
+        side_data: Any = SideDataContainer(picture)  # type: ignore[call-arg]
         values = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), dtype=np.int32)[:9].reshape(3, 3)
         turn = values[:2, :2].astype(np.int64)
         if not turn.any():

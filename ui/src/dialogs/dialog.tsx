@@ -15,11 +15,24 @@ interface Props {
 export function Dialog({ title, wide, children, onClose }: Props) {
   const element = useRef<HTMLDialogElement>(null);
   const close = onClose ?? (() => (s.dialog.value = null));
+  const closing = useRef(close);
+  closing.current = close;
   useLayoutEffect(() => {
     const before = document.activeElement as HTMLElement | null;
     element.current?.showModal();
     element.current?.querySelector<HTMLElement>("[data-first]")?.focus();
     return () => before?.focus?.();
+  }, []);
+  useLayoutEffect(() => {
+    // At once, not when the browser gets to it: it tells of a closed dialog with the next picture, and a key that comes before
+    // is meant for the page already. Of the window, for a button that went away when it was pressed has left the focus nowhere.
+    const escape = (e: KeyboardEvent) => {
+      if (e.key !== "Escape" || e.isComposing || e.defaultPrevented) return;
+      e.preventDefault();
+      closing.current();
+    };
+    addEventListener("keydown", escape);
+    return () => removeEventListener("keydown", escape);
   }, []);
   return (
     <dialog
@@ -27,12 +40,6 @@ export function Dialog({ title, wide, children, onClose }: Props) {
       class={wide ? "wide" : ""}
       aria-label={title}
       onClose={close}
-      onKeyDown={(e) => {
-        if (e.key !== "Escape") return;
-        // At once, not when the browser gets to it: the next key is meant for the page already.
-        e.preventDefault();
-        close();
-      }}
       onPointerDown={(e) => e.target === element.current && close()}
     >
       <div class="dialog-head">

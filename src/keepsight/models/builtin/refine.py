@@ -25,9 +25,9 @@ F32 = NDArray[np.float32]
 
 
 class Guide(NamedTuple):
-    """What the filter knows of a frame of side S, all float32.
+    """What the filter knows of a frame of side S, all float32, a plane a channel: strided channels cost four times the time.
 
-    colour: (S, S, 3) in [0, 1]; half: the same at S/2; mean: its local mean; inverse: (6, S/2, S/2) inverse of the local
+    colour: (3, S, S) in [0, 1]; half: the same at S/2; mean: its local mean; inverse: (6, S/2, S/2) inverse of the local
     covariance, upper triangle row by row.
     """
 
@@ -45,17 +45,14 @@ def _box(x: F32) -> F32:
 
 def prepare(pixels: Tensor) -> Guide:
     """Guide of one frame from its pixels (1, 3, S, S) in 0..255."""
-    colour = np.ascontiguousarray(pixels[0].permute(1, 2, 0).float().cpu().numpy()) * np.float32(1 / 255)
-    half = np.asarray(cv2.resize(colour, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
-    mean = _box(half)
-    first, second = [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]
-    # cv2 filters at most four channels at once.
-    products = half[..., first] * half[..., second]
-    blurred = np.concatenate(
-        (_box(np.ascontiguousarray(products[..., :3])), _box(np.ascontiguousarray(products[..., 3:]))), 2
-    )
-    cov = np.ascontiguousarray((blurred - mean[..., first] * mean[..., second]).transpose(2, 0, 1))
-    rr, rg, rb, gg, gb, bb = cov
+    pixel = np.ascontiguousarray(pixels[0].permute(1, 2, 0).float().cpu().numpy()) * np.float32(1 / 255)
+    colour = np.stack(cv2.split(pixel))
+    half = np.stack(cv2.split(cv2.resize(pixel, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)))
+    mean = np.stack([_box(plane) for plane in half])
+    r, g, b = half
+    mr, mg, mb = mean
+    rr, rg, rb = (_box(r * other) - mr * mean_other for other, mean_other in ((r, mr), (g, mg), (b, mb)))
+    gg, gb, bb = _box(g * g) - mg * mg, _box(g * b) - mg * mb, _box(b * b) - mb * mb
     rr, gg, bb = rr + EPSILON, gg + EPSILON, bb + EPSILON
     i00, i01, i02 = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
     i11, i12, i22 = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
@@ -65,26 +62,26 @@ def prepare(pixels: Tensor) -> Guide:
 
 def refine(logits: Tensor, guide: Guide) -> Tensor:
     """Logits (B, M, h, w) at stride 4 -> (B, M, S, S) with edges of the picture."""
-    size = guide.colour.shape[0]
+    size = guide.colour.shape[-1]
     maps = logits.detach().float().cpu().numpy().reshape(-1, *logits.shape[-2:])
     out = np.stack([_refine_one(m, guide) for m in maps])
     return torch.from_numpy(out).to(logits.device).reshape(*logits.shape[:2], size, size)
 
 
 def _refine_one(logits: F32, guide: Guide) -> F32:
-    size, half = guide.colour.shape[0], guide.half.shape[0]
+    size, half = guide.colour.shape[-1], guide.half.shape[-1]
     if logits.max() <= 0:  # nothing to refine: absent objects stay absent
         return np.asarray(cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
     up = np.asarray(cv2.resize(logits, (half, half), interpolation=cv2.INTER_LINEAR), np.float32)
     p = 1 / (1 + np.exp(-np.clip(up, -12, 12)))
-    both = _box(np.dstack((guide.half * p[..., None], p)))
-    mean_p = both[..., 3]
-    cr, cg, cb = (both[..., :3] - guide.mean * mean_p[..., None]).transpose(2, 0, 1)
+    mean_p = _box(p)
+    cr, cg, cb = (_box(plane * p) - mean * mean_p for plane, mean in zip(guide.half, guide.mean, strict=True))
     i00, i01, i02, i11, i12, i22 = guide.inverse
     ar, ag, ab = i00 * cr + i01 * cg + i02 * cb, i01 * cr + i11 * cg + i12 * cb, i02 * cr + i12 * cg + i22 * cb
-    offset = mean_p - ar * guide.mean[..., 0] - ag * guide.mean[..., 1] - ab * guide.mean[..., 2]
-    fit = _box(np.dstack((ar, ag, ab, offset)))
-    full = cv2.resize(fit, (size, size), interpolation=cv2.INTER_LINEAR)
-    q = (full[..., :3] * guide.colour).sum(2) + full[..., 3]
+    offset = mean_p - ar * guide.mean[0] - ag * guide.mean[1] - ab * guide.mean[2]
+    red, green, blue, rest = (
+        cv2.resize(_box(plane), (size, size), interpolation=cv2.INTER_LINEAR) for plane in (ar, ag, ab, offset)
+    )
+    q = red * guide.colour[0] + green * guide.colour[1] + blue * guide.colour[2] + rest
     q = np.clip(q, 1e-4, 1 - 1e-4)
     return np.asarray(np.log(q / (1 - q)), np.float32)

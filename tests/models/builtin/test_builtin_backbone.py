@@ -57,6 +57,32 @@ def test_units_follow_a_square_and_do_not_depend_on_their_company(
         assert torch.allclose(alone.logits[0], out.logits[0], atol=1e-2)
 
 
+def test_histories_that_share_frames_read_what_each_would_alone(
+    backbone: BuiltinBackbone, frames: list[np.ndarray]
+) -> None:
+    """As pathways do: one prompted frame, a frame before with a mask of their own, read with other weights or not at all."""
+    features = [backbone.encode_image(backbone.preprocess(f)) for f in frames]
+    masks = torch.full((3, 1, 256, 256), -10.0)
+    for i in range(3):
+        masks[i, 0, 86 - 6 * i : 185, 64:136] = 10.0
+    score = torch.tensor([10.0])
+    first = backbone.encode_memory(features[0], masks[:1], score, binarize=True, views=[0])[0]
+    seconds = backbone.encode_memory(features[1], masks, score.expand(3), binarize=False, views=[0] * 3)
+    prompted = MemoryRead(first, 3, True, placement=(1.1, 1.1, -0.05, -0.05), age=2)
+    reads = [
+        UnitReads((prompted, MemoryRead(seconds[0], 0, False, age=1))),
+        UnitReads((prompted, MemoryRead(seconds[1], 0, False, key_scale=1.05, age=1))),
+        UnitReads((prompted, MemoryRead(seconds[2], 0, False, age=1))),
+        UnitReads((prompted,)),
+    ]
+    together = backbone.condition(features[2], reads, [0] * 4).prior
+    assert together is not None
+    for i, read in enumerate(reads):
+        alone = backbone.condition(features[2], [read], [0]).prior
+        assert alone is not None
+        assert torch.allclose(together[i], alone[0], atol=1e-4)
+
+
 def test_prompts_reach_the_decoder(backbone: BuiltinBackbone, frames: list[np.ndarray]) -> None:
     features = backbone.encode_image(backbone.preprocess(frames[0]))
     empty = backbone.condition(features, [UnitReads()], [0])

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from keepsight.models.builtin.affinity import AffinityMemory, gate_prior, values_from_logits
+from keepsight.models.builtin.affinity import AffinityMemory, Reader, gate_prior, values_from_logits
 from keepsight.models.builtin.efficientnet import _SameConv
 from keepsight.models.builtin.network import BuiltinNetwork, Features
 from keepsight.models.builtin.weights import WEIGHTS, load_network
@@ -107,6 +107,41 @@ def test_affinity_is_a_softmax_over_all_remembered_cells() -> None:
                     expected[k, 2 * y + dy, 2 * x + dx] = (weight * values[0, k, :, part].numpy()).sum()
     assert np.allclose(out[0, :, 0].numpy(), expected, atol=1e-5)
     assert np.allclose(out[0, 0, 4, ::2, ::2].numpy(), share, atol=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("hides", [False, True])
+def test_reading_together_is_reading_alone(moved: bool, hides: bool) -> None:
+    """Readers with frames in common, each with its own masks, scales and number of frames of a class."""
+    generator = torch.Generator().manual_seed(1)
+    memory = AffinityMemory()
+    memory.bias.copy_(torch.tensor([0.3, -0.2]))
+    h = w = 20  # more cells than are worked out in one block
+    query = F.normalize(torch.randn(8, h, w, generator=generator), dim=0)
+    keys = F.normalize(torch.randn(4, 8, h, w, generator=generator), dim=1)
+    conditioning = torch.tensor([True, False, False, True])
+    keep = torch.rand(4, h, w, generator=generator) > 0.3 if hides else None
+    placement = torch.rand(4, 4, generator=generator) * 0.2 + torch.tensor([0.9, 0.9, 0.0, 0.0]) if moved else None
+    who = [([0, 1, 2], [1.0, 0.95, 1.05]), ([1, 0], [1.05, 1.0]), ([2], [1.05]), ([3, 0], [1.0, 1.0])]
+    readers = [
+        Reader(frames, scales, torch.rand(count, len(frames), 4, h, w, generator=generator))
+        for count, (frames, scales) in enumerate(who, 1)
+    ]
+    together = memory.forward_together(query, keys, conditioning, readers, keep, placement)
+    for reader, prior in zip(readers, together, strict=True):
+        own = list(reader.frames)
+        alone = memory(
+            query[None],
+            keys[own][None],
+            reader.values[None],
+            conditioning[own],
+            None if keep is None else keep[own][None],
+            torch.tensor([reader.scales]),
+            None if placement is None else placement[own][None],
+        )[0]
+        assert prior.shape == alone.shape == (len(reader.values), 5, 2 * h, 2 * w)
+        assert torch.allclose(prior, alone, atol=1e-5)
 
 
 def test_every_weight_is_in_the_file_and_every_tensor_of_the_file_is_used(frame: torch.Tensor) -> None:

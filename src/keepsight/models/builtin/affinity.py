@@ -9,7 +9,8 @@ read the same frames share them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -28,6 +29,21 @@ Spread: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
 _NEG = -1e4
 _TINY = 1e-30
 _ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """K objects that read the same remembered frames in the same way.
+
+    Attributes:
+        frames: which of the frames on offer, F of them.
+        scales: factor on the similarity of each.
+        values: (K, F, 4, h, w) from `values_from_logits`.
+    """
+
+    frames: Sequence[int]
+    scales: Sequence[float]
+    values: Tensor
 
 
 def serial(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -101,11 +117,101 @@ class AffinityMemory(nn.Module):
         objects = values.shape[1]
         q = query.flatten(2).transpose(1, 2)
         read = self.read(q, None, keys, values, conditioning, token_keep, key_scale, placement, spread)
+        return self._prior(read, g, h, w, objects)
+
+    @staticmethod
+    def _prior(read: Sequence[Tensor], groups: int, h: int, w: int, objects: int) -> Tensor:
+        """(G, K, 5, 2h, 2w) of what was read at all cells, (G, h * w, K * 4) each."""
         p, p_cond, p_recent, share = (
-            F.pixel_shuffle(x.reshape(g, h, w, objects, 4).permute(0, 3, 4, 1, 2), 2)[:, :, 0] for x in read
+            F.pixel_shuffle(x.reshape(groups, h, w, objects, 4).permute(0, 3, 4, 1, 2), 2)[:, :, 0] for x in read
         )
         clipped = p.clamp(1e-3, 1 - 1e-3)
         return torch.stack((p, torch.log(clipped / (1 - clipped)) / 4, p_cond, p_recent, share), 2)
+
+    def forward_together(
+        self,
+        query: Tensor,
+        keys: Tensor,
+        conditioning: Tensor,
+        readers: Sequence[Reader],
+        token_keep: Tensor | None = None,
+        placement: Tensor | None = None,
+        spread: Spread = serial,
+    ) -> list[Tensor]:
+        """`forward` for readers of one view that have frames in common: every frame is compared with the view once.
+
+        Args:
+            query: (C, h, w) unit-length keys of the view.
+            keys: (U, C, h, w) of all frames that somebody reads.
+            conditioning: (U,) bool.
+            readers: who reads which of them.
+            token_keep: (U, h, w) bool, placement: (U, 4), as in `forward`.
+            spread: runs pieces of work that know nothing of each other.
+
+        Returns:
+            (K, 5, 2h, 2w) for each reader; what `forward` gives it alone, up to rounding.
+        """
+        _, c, h, w = keys.shape
+        # How many frames a class has differs from reader to reader; it is taken off at the end.
+        place, remembered = self._places(h, w, query, conditioning, counted=False)
+        if placement is not None:
+            remembered = self._moved(h, w, placement[None], conditioning, counted=False)[0]
+        places = remembered.unflatten(1, (len(keys), h * w)).transpose(0, 1)
+        if token_keep is not None:
+            hidden = (~token_keep).to(places.dtype).flatten(1)[:, None] * _NEG
+            places = torch.cat((places[:, :-1], places[:, -1:] + hidden), 1)
+        likeness = torch.cat((keys.flatten(2), places), 1)
+        rows = torch.cat((query.flatten(1).T * self.log_scale.exp(), place), 1)
+        taken: list[dict[float, list[tuple[int, Tensor]]]] = [{} for _ in keys]
+        for number, reader in enumerate(readers):
+            for i, (frame, scale) in enumerate(zip(reader.frames, reader.scales, strict=True)):
+                values = reader.values[:, i].flatten(2).flatten(0, 1)
+                values = torch.cat((values, torch.ones_like(values[:1])))
+                taken[frame].setdefault(scale, []).append((number, values))
+
+        def block(part: Tensor) -> list[list[Tensor | None]]:
+            sums: list[list[Tensor | None]] = [[None, None] for _ in readers]
+            for frame, by_scale in enumerate(taken):
+                key, kind = likeness[frame], int(not conditioning[frame])
+                alike = key[:c].T @ part[:, :c].T if len(by_scale) > 1 else None
+                for scale, members in by_scale.items():
+                    if alike is None:
+                        weight = torch.cat((key[:c] * scale, key[c:])).T @ part.T
+                    else:
+                        weight = torch.add(key[c:].T @ part[:, c:].T, alike, alpha=scale)
+                    found = torch.cat([values for _, values in members]) @ weight.exp_()
+                    pieces = found.split([len(values) for _, values in members])
+                    for (number, _), piece in zip(members, pieces, strict=True):
+                        before = sums[number][kind]
+                        sums[number][kind] = piece if before is None else before + piece
+            return sums
+
+        blocks = spread(block, rows.split(_ROWS))
+        priors = []
+        for number, reader in enumerate(readers):
+            read = [self._all_cells([sums[number][kind] for sums in blocks]) for kind in (0, 1)]
+            kinds = [int(not conditioning[frame]) for frame in reader.frames]
+            cond, recent = (None if x is None else x / kinds.count(kind) for kind, x in enumerate(read))
+            shown = self._shares(cond, recent)
+            priors.append(self._prior([x.T[None] for x in shown], 1, h, w, len(reader.values))[0])
+        return priors
+
+    @staticmethod
+    def _all_cells(parts: Sequence[Tensor | None]) -> Tensor | None:
+        """Blocks of cells side by side; None for a class that was not read."""
+        there = [part for part in parts if part is not None]
+        return torch.cat(there, 1) if there else None
+
+    @staticmethod
+    def _shares(cond: Tensor | None, recent: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `read` returns, (K * 4, n) each, from weighted sums (K * 4 + 1, n) of the classes, the weights' own last."""
+        both = [x for x in (cond, recent) if x is not None]
+        summed = both[0] if len(both) == 1 else both[0] + both[1]
+        total = summed[-1:].clamp(min=_TINY)
+        p = summed[:-1] / total
+        p_cond, p_recent = (p if x is None else x[:-1] / x[-1:].clamp(min=_TINY) for x in (cond, recent))
+        share = torch.zeros_like(total) if cond is None else cond[-1:] / total
+        return p, p_cond, p_recent, share.expand_as(p)
 
     def read(
         self,
@@ -177,21 +283,24 @@ class AffinityMemory(nn.Module):
         share = share / total
         return p, p_cond, p_recent, share.expand_as(p)
 
-    def _places(self, h: int, w: int, like: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
+    def _places(
+        self, h: int, w: int, like: Tensor, conditioning: Tensor, counted: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Four more channels of query and keys whose product is all that does not depend on features.
 
         -loc |a - b|^2 + bias - log n = -loc |a|^2 + 2 loc a.b + (bias - log n - loc |b|^2), for places a, b in units of
-        the image side. The number of frames n of a class is taken off, so that its share does not grow with its frames.
+        the image side. The number of frames n of a class is taken off, so that its share does not grow with its frames; unless
+        it is not `counted`.
 
         Returns:
             (h*w, 4) for queries, (4, frames*h*w) for keys.
         """
         x, y = _grid(h, w, like)
         square, one = x * x + y * y, torch.ones_like(x)
-        keys = [self._remembered(x, y, *self._kind(conditioning, i)) for i in range(len(conditioning))]
+        keys = [self._remembered(x, y, *self._kind(conditioning, i, counted)) for i in range(len(conditioning))]
         return torch.stack((x, y, square, one), 1), torch.cat(keys, 1)
 
-    def _moved(self, h: int, w: int, placement: Tensor, conditioning: Tensor) -> list[Tensor]:
+    def _moved(self, h: int, w: int, placement: Tensor, conditioning: Tensor, counted: bool = True) -> list[Tensor]:
         """The keys' places of `_places` for frames seen through other views: (4, frames*h*w) for each group."""
         x, y = _grid(h, w, placement)
         out = []
@@ -201,14 +310,14 @@ class AffinityMemory(nn.Module):
                 # From cell centres in [0, 1] to centres in the current view, and back to where `_grid` measures from.
                 px = sx * (x + 0.5 + 0.5 / w) + dx - 0.5 - 0.5 / w
                 py = sy * (y + 0.5 + 0.5 / h) + dy - 0.5 - 0.5 / h
-                keys.append(self._remembered(px, py, *self._kind(conditioning, i)))
+                keys.append(self._remembered(px, py, *self._kind(conditioning, i, counted)))
             out.append(torch.cat(keys, 1))
         return out
 
-    def _kind(self, conditioning: Tensor, frame: int) -> tuple[Tensor, Tensor]:
+    def _kind(self, conditioning: Tensor, frame: int, counted: bool) -> tuple[Tensor, Tensor]:
         """Locality and bias of a frame, less log n of its class."""
         kind = 0 if bool(conditioning[frame]) else 1
-        count = int((conditioning == conditioning[frame]).sum())
+        count = int((conditioning == conditioning[frame]).sum()) if counted else 1
         return self.locality[kind], self.bias[kind] - math.log(count)
 
     @staticmethod

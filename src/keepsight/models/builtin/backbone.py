@@ -20,11 +20,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from keepsight.core.errors import ModelError
-from keepsight.models.backbone import Backbone, BackboneInfo, Decoded, MemoryRead, PromptBatch, UnitReads
-from keepsight.models.builtin.affinity import PRIOR_CHANNELS, gate_prior, values_from_logits, with_flow
-from keepsight.models.builtin.flow import to_grey, warp_previous
+from keepsight.models.backbone import Backbone, BackboneInfo, Decoded, PromptBatch, UnitReads
+from keepsight.models.builtin.affinity import values_from_logits
+from keepsight.models.builtin.flow import to_grey
 from keepsight.models.builtin.network import BuiltinNetwork, Features
-from keepsight.models.builtin.refine import Guide, prepare, refine
+from keepsight.models.builtin.reading import BuiltinMemory, FrameFeatures, MemoryReader
+from keepsight.models.builtin.refine import prepare, refine
 from keepsight.models.builtin.weights import WEIGHTS, load_network
 from keepsight.models.crew import Crew
 
@@ -53,35 +54,6 @@ most modest. Measured on clicks on real frames: J of the first mask .60 -> .65."
 
 
 @dataclass(frozen=True, eq=False)
-class BuiltinMemory:
-    """Memory of one object on one frame.
-
-    Attributes:
-        keys: (64, S/8, S/8) unit-length keys of the view; one tensor shared by all objects seen in it.
-        value: (4, S/8, S/8) mask in 2x2 sub-cells, in [0, 1].
-        grey: (S, S) uint8, the view itself, for the optical flow to the next frame; shared likewise.
-    """
-
-    keys: Tensor
-    value: Tensor
-    grey: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class FrameFeatures:
-    """Maps of V views of a frame.
-
-    keys: those of `maps`, a tensor of its own for each view, so that a memory holds no more than it reads; greys: the views
-    as (S, S) uint8; guides: what pulls masks to the edges of the picture (None: leave them as decoded).
-    """
-
-    maps: Features
-    keys: list[Tensor]
-    greys: list[Tensor]
-    guides: list[Guide] | None
-
-
-@dataclass(frozen=True, eq=False)
 class Conditioned:
     """What `BuiltinBackbone.condition` gives: the propagated prior (B, 6, S/4, S/4), None without memory."""
 
@@ -106,9 +78,10 @@ class BuiltinBackbone(Backbone):
         self.network = network.eval()
         parameter = next(network.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
-        self.motion_gate, self.edges = motion_gate, edges
+        self.edges = edges
         self.cells = network.image_size // 4
         self._crew = Crew()
+        self._memory = MemoryReader(self.network, self._crew, motion_gate)
         self.info = BackboneInfo(
             name=name,
             family="builtin",
@@ -166,86 +139,7 @@ class BuiltinBackbone(Backbone):
     def condition(self, features: FrameFeatures, reads: Sequence[UnitReads], views: Sequence[int]) -> Conditioned:
         if not any(unit.spatial for unit in reads):
             return Conditioned(len(reads), None)
-        # Units that see the same view and read the same frames in the same way share one affinity matrix.
-        groups: dict[tuple[object, ...], list[int]] = {}
-        for i, (unit, view) in enumerate(zip(reads, views, strict=True)):
-            groups.setdefault((view, *(_identity(read) for read in unit.spatial)), []).append(i)
-        # Groups of one shape go through the network together.
-        alike: dict[tuple[object, ...], list[list[int]]] = {}
-        for members in groups.values():
-            first = reads[members[0]].spatial
-            shape = (len(members), *(read.conditioning for read in first), any(r.token_keep is not None for r in first))
-            alike.setdefault(shape, []).append(members)
-        prior = features.maps.keys.new_empty(len(reads), PRIOR_CHANNELS, self.cells, self.cells)
-        for batch in alike.values():
-            rows = [views[members[0]] for members in batch]
-            part = self._propagate(features, rows, [[reads[i].spatial for i in members] for members in batch])
-            prior[[i for members in batch for i in members]] = part.flatten(0, 1)
-        if self.motion_gate:
-            self._gate(prior, reads)
-        return Conditioned(len(reads), prior)
-
-    def _propagate(
-        self, features: FrameFeatures, rows: Sequence[int], groups: Sequence[Sequence[Sequence[MemoryRead]]]
-    ) -> Tensor:
-        """Prior (G, K, 6, S/4, S/4) of G groups of K units; those of a group see one view and read the same frames."""
-        firsts = [members[0] for members in groups]
-        values = torch.stack(
-            [torch.stack([torch.stack([r.memory.value for r in reads]) for reads in members]) for members in groups]
-        )
-        keep = scale = placement = None
-        if any(read.token_keep is not None for first in firsts for read in first):
-            grid = features.maps.keys.shape[-2:]
-            full = np.ones(grid, np.bool_)
-            maps = [
-                [full if read.token_keep is None else _to_grid(read.token_keep, grid) for read in first]
-                for first in firsts
-            ]
-            keep = torch.from_numpy(np.array(maps)).to(self.device)
-        if any(read.key_scale != 1.0 for first in firsts for read in first):
-            scales = [[read.key_scale for read in first] for first in firsts]
-            scale = torch.tensor(scales, device=self.device, dtype=self.dtype)
-        if any(read.placement is not None for first in firsts for read in first):
-            placement = _placements(firsts, self.device, self.dtype)
-        prior = self.network.propagate(
-            features.maps.keys[list(rows)],
-            torch.stack([torch.stack([read.memory.keys for read in first]) for first in firsts]),
-            values,
-            torch.tensor([read.conditioning for read in firsts[0]]),
-            keep,
-            scale,
-            placement,
-            self._crew.map,
-        )
-        flows = self._crew.map(lambda seen: self._flow(features, *seen), list(zip(rows, groups, strict=True)))
-        last = [prior[i, :, 0] if flow is None else flow for i, flow in enumerate(flows)]
-        return with_flow(prior, torch.stack(last))
-
-    def _flow(self, features: FrameFeatures, row: int, members: Sequence[Sequence[MemoryRead]]) -> Tensor | None:
-        """Masks (K, S/4, S/4) of the frame before, carried along by optical flow; None when it is not among the reads."""
-        before = next((i for i, read in enumerate(members[0]) if read.age == 1), None)
-        if before is None:
-            return None
-        read = members[0][before]
-        values = torch.stack([reads[before].memory.value for reads in members])
-        grey = read.memory.grey.numpy()
-        return warp_previous(features.greys[row].numpy(), grey, values, read.placement).to(self.dtype)
-
-    def _gate(self, prior: Tensor, reads: Sequence[UnitReads]) -> None:
-        """Applies the motion gate in place, units with as many recent memories together."""
-        recents: dict[int, list[tuple[int, list[MemoryRead]]]] = {}
-        for i, unit in enumerate(reads):
-            recent = sorted((r for r in unit.spatial if not r.conditioning), key=lambda r: r.slot_code)
-            # A gap, where a policy left frames out, says nothing about how far the object may have come.
-            if recent and recent[0].age <= 1:
-                recents.setdefault(len(recent), []).append((i, recent))
-        for group in recents.values():
-            units = [i for i, _ in group]
-            values = torch.stack([torch.stack([read.memory.value for read in recent]) for _, recent in group])
-            placement = None
-            if any(read.placement is not None for _, recent in group for read in recent):
-                placement = _placements([recent for _, recent in group], self.device, self.dtype)
-            prior[units] = gate_prior(prior[units], values, placement=placement)
+        return Conditioned(len(reads), self._memory.read(features, reads, views))
 
     def select_units(self, conditioned: Conditioned, units: Sequence[int]) -> Conditioned:
         if conditioned.prior is None or list(units) == list(range(conditioned.units)):
@@ -382,31 +276,5 @@ def load_builtin(
     return BuiltinBackbone(network.to(device or torch.device("cpu")), name, motion_gate=motion_gate)
 
 
-def _identity(read: MemoryRead) -> tuple[object, ...]:
-    keep = None if read.token_keep is None else read.token_keep.tobytes()
-    # By address: views of one frame's keys are new objects each time. All reads of a step are alive together.
-    return (
-        read.memory.keys.data_ptr(),
-        read.conditioning,
-        read.slot_code,
-        read.key_scale,
-        read.placement,
-        read.age,
-        keep,
-    )
-
-
-def _placements(reads: Sequence[Sequence[MemoryRead]], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(rows, F, 4); reads of the present view are where they are."""
-    rows = [[read.placement or (1.0, 1.0, 0.0, 0.0) for read in row] for row in reads]
-    return torch.tensor(rows, device=device, dtype=dtype)
-
-
 def _joined(maps: Sequence[Features]) -> Features:
     return maps[0] if len(maps) == 1 else Features(*(torch.cat(levels) for levels in zip(*maps, strict=True)))
-
-
-def _to_grid(keep: NDArray[np.bool_], grid: torch.Size) -> NDArray[np.bool_]:
-    if keep.shape == tuple(grid):
-        return keep
-    return cv2.resize(keep.astype(np.uint8), (grid[1], grid[0]), interpolation=cv2.INTER_NEAREST).astype(np.bool_)

@@ -73,7 +73,7 @@ def _refine_one(logits: F32, guide: Guide) -> F32:
     if logits.max() <= 0:  # nothing to refine: absent objects stay absent
         return np.asarray(cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
     up = np.asarray(cv2.resize(logits, (half, half), interpolation=cv2.INTER_LINEAR), np.float32)
-    p = 1 / (1 + np.exp(-np.clip(up, -12, 12)))
+    p = np.asarray(1 / (1 + np.exp(-np.clip(up, -12, 12))), np.float32)
     mean_p = _box(p)
     cr, cg, cb = (_box(plane * p) - mean * mean_p for plane, mean in zip(guide.half, guide.mean, strict=True))
     i00, i01, i02, i11, i12, i22 = guide.inverse

@@ -4,7 +4,7 @@
     python benchmarks/policies.py --data data/builtin --out out/policies --clips 80 # goes on where it was
     python benchmarks/policies.py --show out/policies                               # tables, plot and pages once more
     python benchmarks/policies.py --show out/policies --out elsewhere
-    python benchmarks/policies.py --seed 1000 --option sam2long.pathways=2 --out out/tried   # then keepsight eval diff
+    python benchmarks/policies.py --seed 1000 --variant sam2long:pathways=2 --variant sam2long:pathways=5 --out out/tried
 
 `--data` is the folder with the packages that training fetches (`keepsight train builtin`). Clips (`long_clips.py`) are made
 from pictures that training never sees; every target leaves or is hidden and returns, and each has a look-alike. Targets are
@@ -34,7 +34,6 @@ from keepsight.core import FrameResult, Prompt
 from keepsight.core.metrics import boundary_accuracy, region_similarity
 from keepsight.evaluation.report.made import made_now
 from keepsight.memory import POLICIES, policy_factory
-from keepsight.pipeline.compare_job import read_options
 from keepsight.pipeline.job import parse_options
 from keepsight.tracking.together import Together
 from long_clips import LongClip
@@ -52,8 +51,8 @@ def follow(
     tracker: keepsight.Tracker,
     options: Mapping[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """All policies on one clip; plain values for the results file."""
-    policies = {name: policy_factory(name, (options or {}).get(name)) for name in names}
+    """All policies on one clip; plain values for the results file. A variant is called as it is said: `policy:name=value`."""
+    policies = {name: policy_factory(name.partition(":")[0], (options or {}).get(name)) for name in names}
     together = Together(tracker.backbone, policies, tracker.options, clip, clock=time.thread_time)
     for number in clip.targets:
         together.add_prompt(Prompt(number, 0, mask=clip.truth(0, number)))
@@ -121,9 +120,15 @@ class _Scores:
 
 
 # -- many clips ----------------------------------------------------------------------------------------------------------
-def chosen_options(names: Sequence[str], items: Sequence[str], seeds: range) -> dict[str, dict[str, Any]]:
-    """Options by policy; none on clips that are the test, or what is chosen by them would be measured by them."""
-    options = read_options(tuple(names), parse_options("--option", items))
+def chosen_options(names: Sequence[str], variants: Sequence[str], seeds: range) -> dict[str, dict[str, Any]]:
+    """Options by name; none on clips that are the test, or what is chosen by them would be measured by them."""
+    for name in names:
+        policy_factory(name)
+    options = {}
+    for variant in variants:
+        policy, _, said = variant.partition(":")
+        options[variant] = parse_options("--variant", said.split(","))
+        policy_factory(policy, options[variant])
     if options and seeds.start < TEST_SEEDS.stop and seeds.stop > TEST_SEEDS.start:
         ends = f"{TEST_SEEDS.start} to {TEST_SEEDS.stop - 1}"
         raise SystemExit(f"Seeds {ends} are the test, on which no option is chosen; try it on others: --seed 1000.")
@@ -150,7 +155,9 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=2, help="objects followed in a clip")
     parser.add_argument("--seed", type=int, default=TEST_SEEDS.start, help="of the first clip")
     parser.add_argument("--policies", default=",".join(POLICIES))
-    parser.add_argument("--option", action="append", default=[], metavar="POLICY.NAME=VALUE", help="of a policy")
+    parser.add_argument(
+        "--variant", action="append", default=[], metavar="POLICY:NAME=VALUE,...", help="a policy with other options"
+    )
     parser.add_argument("--zoom", action=argparse.BooleanOptionalAction, default=None)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--show", type=Path, metavar="DIR", help="tables and pages of what is there, and leave")
@@ -160,9 +167,8 @@ def main() -> None:
         return
     arguments.out = arguments.out or Path("out/policies")
     names = [name for name in arguments.policies.split(",") if name]
-    for name in names:
-        policy_factory(name)
-    options = chosen_options(names, arguments.option, range(arguments.seed, arguments.seed + arguments.clips))
+    options = chosen_options(names, arguments.variant, range(arguments.seed, arguments.seed + arguments.clips))
+    names += options
     torch.set_num_threads(1)  # what processor time of one thread stands for
     cv2.setNumThreads(1)
     tracker = keepsight.load("builtin", device=arguments.device, zoom=arguments.zoom)

@@ -97,8 +97,10 @@ def test_a_clip_is_followed_kept_and_shown(pictures, tmp_path, capsys):
 
     tracker = keepsight.load("builtin", device="cpu", zoom=False)
     clip = LongClip(pictures, 6, 8, 1, 96, 128)
-    found = policies.follow(clip, ["sam2", "sam2long"], tracker)
-    assert set(found["tracks"]) == {"sam2", "sam2long", policies.LIVE}
+    variant = "sam2long:pathways=1"
+    found = policies.follow(clip, ["sam2", "sam2long", variant], tracker, {variant: {"pathways": 1}})
+    assert set(found["tracks"]) == {"sam2", "sam2long", variant, policies.LIVE}
+    assert found["usage"][variant]["units"] == 7
     assert len(found["tracks"]["sam2"][0]["j"]) == 8
     assert found["tracks"]["sam2"][0]["j"][0] > 0.8
     assert found["usage"]["sam2"]["units"] == 7
@@ -115,10 +117,12 @@ def test_a_clip_is_followed_kept_and_shown(pictures, tmp_path, capsys):
 
 
 def test_options_are_not_tried_on_the_test():
-    asked = ["sam2", "sam2long"], ["sam2long.pathways=2"]
+    asked = ["sam2", "sam2long"], ["sam2long:pathways=2,revise=false"]
     for seeds in (range(5000, 5060), range(4990, 5001), range(5999, 6100)):
         with pytest.raises(SystemExit, match="are the test"):
             policies.chosen_options(*asked, seeds)
         assert policies.chosen_options(asked[0], [], seeds) == {}
     for seeds in (range(1000, 1060), range(4990, 5000), range(6000, 6001)):
-        assert policies.chosen_options(*asked, seeds) == {"sam2long": {"pathways": 2}}
+        assert policies.chosen_options(*asked, seeds) == {
+            "sam2long:pathways=2,revise=false": {"pathways": 2, "revise": False}
+        }

@@ -43,7 +43,9 @@ def bank(ious, conditioning=(0,)) -> ObjectMemory:
 
 
 def made(limits=LIMITS, **options) -> MoSAMPolicy:
-    return MoSAMPolicy(limits, settings=MoSAM(**options))
+    """With all parts at work unless they are switched off."""
+    parts = {"guidance": "both", "frame_selection": True, "pixel_confidence": 0.8}
+    return MoSAMPolicy(limits, settings=MoSAM(**parts | options))
 
 
 def proposed(
@@ -224,6 +226,17 @@ def test_the_surest_frames_fill_the_slots_in_order_of_time():
     assert pointers(policy, forward(10), bank(ious)) == [(10, 0), *((d, 10 - d) for d in range(1, 10))]
 
 
+def test_a_model_that_reads_few_frames_reads_the_latest_unless_told_otherwise():
+    ious = {1: 0.9, 2: 0.8, 3: 0.7, 4: 0.3, 5: -0.9, 6: 0.4}
+    for limits, frames in ((LIMITS, [1, 2, 3, 4, 6]), (BUILTIN, [4, 5, 6])):
+        policy = MoSAMPolicy(limits, settings=MoSAM())
+        assert [frame for _, frame in slots(policy, forward(7), bank(ious))][1:] == frames
+        assert policy.pixel_confidence == (0.8 if limits is LIMITS else 0.5)
+    told = MoSAMPolicy(BUILTIN, settings=MoSAM(frame_selection=True, pixel_confidence=0.7))
+    assert [frame for _, frame in slots(told, forward(7), bank(ious))][1:] == [1, 2, 6]
+    assert told.pixel_confidence == 0.7
+
+
 def test_newer_frames_win_ties():
     policy = made(keep_frames=2, keep_previous=False)
     assert slots(policy, forward(6), bank(dict.fromkeys(range(1, 6), 0.8))) == [(CODE, 0), (1, 4), (0, 5)]
@@ -301,7 +314,7 @@ def test_positions_are_hidden_on_tracked_frames_only():
     assert hidden()[1] is None
     again.reset(record(1, role=Role.PROMPT))
     assert again.state()["tokens"] == []
-    off = made(pixel_confidence=None)
+    off = made(pixel_confidence=0.5)
     off.choose(forward(1), [offered(mask, logits=logits)])
     assert off.state()["tokens"] == []
 
@@ -406,7 +419,7 @@ def test_a_stream_needs_the_same_memory_for_ever(iou):
 
 # -- settings ------------------------------------------------------------------------------------------------------------
 def test_all_switched_off_is_sam2():
-    off = made(guidance="none", frame_selection=False, pixel_confidence=None)
+    off = made(guidance="none", frame_selection=False, pixel_confidence=0.5)
     plain = SAM2Policy(LIMITS)
     ious = {frame: (-1) ** (frame // 4) * (0.3 + frame / 50) for frame in range(30)}
     for frame in range(1, 30):

@@ -95,7 +95,7 @@ def scores(session, key):
 # -- MoSAM ---------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 def test_mosam_switched_off_is_sam2(model, clip, direction):
-    off = MoSAM(guidance="none", frame_selection=False, pixel_confidence=None)
+    off = MoSAM(guidance="none", frame_selection=False, pixel_confidence=0.5)
     assert (
         follow(model, clip, off, direction=direction)[1].difference(follow(model, clip, "sam2", direction=direction)[1])
         == 0
@@ -104,7 +104,7 @@ def test_mosam_switched_off_is_sam2(model, clip, direction):
 
 def test_each_part_of_mosam_does_something(model, clip):
     plain = follow(model, clip, "sam2")[1]
-    off = {"guidance": "none", "frame_selection": False, "pixel_confidence": None}
+    off = {"guidance": "none", "frame_selection": False, "pixel_confidence": 0.5}
     for part in ({"guidance": "sparse", "min_iou": 0.0}, {"frame_selection": True}, {"pixel_confidence": 0.9}):
         assert follow(model, clip, MoSAM(**{**off, **part}))[1].difference(plain) > 1e-3, part
 

@@ -8,6 +8,8 @@ reconstruction from the published description, and every number in it is ours. W
   extrapolated as the description does with flow. Key points, which the present frame does not have yet, are extrapolated.
 * A key point that did not lie on the mask that it was taken from (objects with a bay or a hole) is no positive click.
 * Blank frames, on which the object was absent, are not among the selected ones even where there are too few others.
+* Of the prompts the points alone are the default, and a model that reads few recent frames reads the latest ones, whole: what the
+  benchmark of the policies says of the built-in model (docs/policies.md).
 """
 
 from __future__ import annotations
@@ -37,6 +39,16 @@ from keepsight.memory.records import FrameRecord, ObjectMemory, Role
 from keepsight.memory.sam2 import SAM2Policy, prompted_frames_option
 from keepsight.memory.settings import PolicySettings, Summary
 from keepsight.memory.sighting import BoolArray, Sighting, extrapolated, pack_mask, unpack_mask
+
+FEW_FRAMES = 3
+"""Recent frames up to which a model's memory is not selected from by default. What would be left out of so few are the doubtful
+and the blank ones, and they are what tells such a model that the object has gone."""
+
+LEAST_CONFIDENCE = 0.5
+"""Confidence that every position has: it is on one side or the other."""
+
+SURE_ENOUGH = 0.8
+"""Least confidence of a position, by default, where memory is selected from."""
 
 CELLS_PER_TOKEN = 4
 """Mask cells along a side of a memory position (SAM 2, SAM 3 and EdgeTAM; other backbones resize the map to their grid)."""
@@ -84,6 +96,11 @@ class MoSAMPolicy(SAM2Policy):
         super().__init__(limits, rules, settings)
         most = limits.slots - 1
         self.keep_frames = most if self.settings.keep_frames is None else min(self.settings.keep_frames, most)
+        few = most <= FEW_FRAMES
+        self.selects_frames = not few if self.settings.frame_selection is None else self.settings.frame_selection
+        default_confidence = LEAST_CONFIDENCE if few else SURE_ENOUGH
+        confidence = self.settings.pixel_confidence
+        self.pixel_confidence = default_confidence if confidence is None else confidence
         self.needs_motion = self.settings.guidance in ("both", "dense")
         # The last two steps at most, by frame.
         self._sightings: dict[int, Sighting] = {}
@@ -109,7 +126,7 @@ class MoSAMPolicy(SAM2Policy):
 
     # -- memory ------------------------------------------------------------------------------------------------------
     def select_memory(self, step: Step, bank: ObjectMemory, hypothesis: int) -> Selection:
-        if not self.settings.frame_selection:
+        if not self.selects_frames:
             return super().select_memory(step, bank, hypothesis)
         selected, unselected = self.conditioning(step, bank)
         spatial = [SpatialRead(record, self.limits.slots - 1) for record in selected.values()]
@@ -138,7 +155,7 @@ class MoSAMPolicy(SAM2Policy):
 
     def modulate(self, step: Step, selection: Selection) -> Selection:
         """Hides unsure positions of tracked frames; what a person said is read whole."""
-        if self.settings.pixel_confidence is None:
+        if self.pixel_confidence <= LEAST_CONFIDENCE:
             return selection
         spatial = tuple(
             SpatialRead(read.record, read.slot_code, self._tokens[read.record.frame], read.key_scale)
@@ -207,8 +224,8 @@ class MoSAMPolicy(SAM2Policy):
                 seen = Sighting.of(step.frame, best.score, offered.region, offered.mask(best.candidate))
                 if seen is not None:
                     self._sightings[step.frame] = seen
-            if self.settings.pixel_confidence is not None and offered.logits is not None:
-                keep = confident_tokens(offered.logits(best.candidate), self.settings.pixel_confidence)
+            if self.pixel_confidence > LEAST_CONFIDENCE and offered.logits is not None:
+                keep = confident_tokens(offered.logits(best.candidate), self.pixel_confidence)
                 if keep is not None:
                     self._tokens[step.frame] = keep
         return [best]
@@ -216,7 +233,7 @@ class MoSAMPolicy(SAM2Policy):
     # -- forgetting --------------------------------------------------------------------------------------------------
     def evict(self, step: Step, bank: ObjectMemory) -> None:
         """Frees what can never be among the surest again, going on from here or (in a session) from a prompted frame."""
-        if self.settings.frame_selection:
+        if self.selects_frames:
             self._evict_unselectable(step, bank)
         else:
             super().evict(step, bank)
@@ -293,18 +310,19 @@ class MoSAM(PolicySettings):
     policy = MoSAMPolicy
     title = "MoSAM"
     summary = Summary(
-        idea="Points and a box, made up from how the object moved, guide the model on every frame; of the last frames the "
-        "surest are remembered, and of these only the sure parts.",
+        idea="Points (and a box, if wanted), made up from how the object moved, guide the model on every frame; of the last "
+        "frames the surest are remembered, and of these only the sure parts.",
         choose="Objects that move fast or steadily, among others of their kind, and short occlusions. Not for still scenes, "
         "nor for a model that was not trained with clicks on tracked frames.",
-        cost="One unit evaluation a frame and object, as sam2; optical flow once a frame for all objects, about 10 ms.",
+        cost="One unit evaluation a frame and object, as sam2; with a box optical flow once a frame for all objects, some 10 "
+        "ms.",
         paper="MoSAM: Motion-Guided Segment Anything Model with Spatial-Temporal Memory Selection, 2025; our reconstruction, "
         "its code and constants are not public.",
     )
 
     guidance: str = option(
-        "both",
-        "prompts made up from motion",
+        "sparse",
+        "prompts made up from motion (the paper has both; choice ours, by our benchmark)",
         effect="sparse: five points, extrapolated; dense: a box, carried by optical flow; both; none",
         choices=("both", "sparse", "dense", "none"),
     )
@@ -328,8 +346,11 @@ class MoSAM(PolicySettings):
         effect="trusts flow on objects that tear or vanish",
         low=1,
     )
-    frame_selection: bool = option(
-        True, "read the surest of the last frames instead of the latest", effect="bad frames are not read again"
+    frame_selection: bool | None = option(
+        None,
+        "read the surest of the last frames instead of the latest; none: where the model reads more than three recent ones "
+        "(choice ours, by our benchmark)",
+        effect="bad frames are not read again, nor those that say that the object has gone",
     )
     candidate_frames: int = option(
         15,
@@ -357,10 +378,11 @@ class MoSAM(PolicySettings):
         effect="follows fast change; a bad last frame is read too",
     )
     pixel_confidence: float | None = option(
-        0.8,
-        "positions of a remembered frame are read when the mask there is at least this sure (value ours); none: all are",
+        None,
+        "positions of a remembered frame are read when the mask there is at least this sure, at 0.5 all; none: 0.8 where the "
+        "model reads more than three recent frames, else 0.5 (values ours)",
         effect="hides more of the object's edge and of doubtful parts",
-        low=0.5,
+        low=LEAST_CONFIDENCE,
         high=1,
     )
     max_conditioning: int | None = prompted_frames_option()

@@ -444,7 +444,7 @@ def test_all_switched_off_is_sam2():
         ({"candidate_stride": 0}, r"in \[1, 100\]"),
         ({"keep_frames": 0}, "none or 1 or more"),
         ({"pixel_confidence": 0.4}, r"none or in \[0.5, 1\]"),
-        ({"frame_selection": 1}, "true or false"),
+        ({"frame_selection": 1}, "none or true or false"),
     ],
 )
 def test_refused_values_name_the_range(values, says):

@@ -12,6 +12,7 @@ time that the server spent on it, which with one thread is what an idle machine 
 from __future__ import annotations
 
 import argparse
+import base64
 import itertools
 import json
 import math
@@ -22,8 +23,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,7 +43,9 @@ BOXES = (
     (0.05, 0.53, 0.18, 0.74),
 )  # shares of the frame: rabbit and rock on frame 0 of the sample clip
 WORK_FRAMES = 8  # of a run in the long use
-PARTS = ("waits", "engine", "use")
+PARTS = ("waits", "engine", "health", "use")
+DESKTOPS = 8  # clients that speak as X-AnyLabeling does, at once
+DESKTOP_FRAMES, DESKTOP_WIDTH = 12, 640  # of the pictures that each of them sends
 
 
 class Wait(NamedTuple):
@@ -48,6 +53,9 @@ class Wait(NamedTuple):
 
     clock: float
     processor: float
+
+    def __add__(self, other: Wait) -> Wait:  # type: ignore[override]
+        return Wait(self.clock + other.clock, self.processor + other.processor)
 
 
 class Server:
@@ -142,17 +150,25 @@ def waits(server: Server, count: int) -> list[tuple[str, Sequence[Wait]]]:
     width, height, length = (server.video[name] for name in ("width", "height", "frame_count"))
     x, y = int(width * 0.35), int(height * 0.46)
     wait = server.wait
+
+    def at_once(frame: int) -> Wait:
+        """What a page shows of a first click before its mask is there."""
+        said = {"frame": frame, "object_id": 1, "points": [[x, y, 1]], "quick": True}
+        return wait(lambda: server.ask("POST", f"{server.at}/preview", said))
+
     begin = [wait(lambda: server.click(0, x, y))]
     frames = [length * (2 * number + 1) // (2 * count) for number in range(count)]
-    first, following, ready, rested = [], [], [], []
+    first, glance, following, ready, ready_glance, rested = [], [], [], [], [], []
     for number, frame in enumerate(frames):
         # A preview elsewhere leaves nothing behind but the whole frame's features; one at the place does what a look there does.
         if number % 3 == 0:
-            first.append(wait(lambda frame=frame: server.click(frame, x, y, 1)))  # type: ignore[misc]
+            glance.append(at_once(frame))
+            first.append(glance[-1] + wait(lambda frame=frame: server.click(frame, x, y, 1)))  # type: ignore[misc]
         elif number % 3 == 1:
             server.ask("POST", f"{server.at}/look", {"frame": frame})
             server.ask("POST", f"{server.at}/preview", {"frame": frame, "points": [[1, 1, 1]]})
-            ready.append(wait(lambda frame=frame: server.click(frame, x, y, 1)))  # type: ignore[misc]
+            ready_glance.append(at_once(frame))
+            ready.append(ready_glance[-1] + wait(lambda frame=frame: server.click(frame, x, y, 1)))  # type: ignore[misc]
         else:
             place = {"frame": frame, "object_id": 1, "points": [[x, y, 1]]}
             server.ask("POST", f"{server.at}/preview", place)
@@ -164,8 +180,10 @@ def waits(server: Server, count: int) -> list[tuple[str, Sequence[Wait]]]:
     again = [wait(lambda n=n: server.picture(n)) for n in range(length // 2, length // 2 + 30)]  # type: ignore[misc]
     return [
         ("the very first click (loads the model)", begin),
-        ("a click on a frame never looked at", first),
-        ("a click on a frame whose whole was looked at", ready),
+        ("a click on a frame never looked at: a first mask", glance),
+        ("... the mask", first),
+        ("a click on a frame whose whole was looked at: a first mask", ready_glance),
+        ("... the mask", ready),
         ("a click where the pointer had rested", rested),
         ("each further click on it", following),
         ("a step to the next frame (its picture)", steps),
@@ -203,6 +221,48 @@ def against_the_engine(
         begun = [time.perf_counter() for _ in itertools.islice(results, each)]
         found.append(((len(times) - 1) / (times[-1] - times[0]), (len(begun) - 1) / (begun[-1] - begun[0])))
     return found
+
+
+def health_beside_desktops(server: Server) -> list[float]:
+    """Milliseconds that ``/health`` took, asked again and again while clients of X-AnyLabeling's kind point and track."""
+    server.click(0, 1, 1)  # a model that is still to be loaded is another matter
+    frames = [
+        "data:image/jpeg;base64," + base64.b64encode(server.picture(frame, width=DESKTOP_WIDTH)).decode()
+        for frame in range(DESKTOP_FRAMES)
+    ]
+    address = str(server.client.base_url)
+    together = threading.Barrier(DESKTOPS)
+
+    def work(number: int) -> None:
+        with httpx2.Client(base_url=address, timeout=600) as http:
+
+            def ask(path: str, **body: Any) -> Any:
+                answer = http.post(path, json=body).raise_for_status().json()
+                assert answer["success"], answer
+                return answer["data"]
+
+            models = http.get("/v1/models").json()["data"]
+            model = next(name for name in models if name.endswith("video_masks"))
+            mine = frames[number:] + frames[:number]  # else all would be one clip
+            together.wait()
+            about = {"model": model, "session_id": ask("/v1/video/init", model=model, frames=mine)["session_id"]}
+            said = {"points": [[0.35, 0.46]], "point_labels": [1], "obj_id": 10000, "params": {}, "frame_index": 0}
+            ask("/v1/video/prompt", **about, **said)
+            with http.stream("POST", "/v1/video/propagate/stream", json=about | {"start_frame": 0}) as answer:
+                last = [line for line in answer.iter_lines() if line.startswith("data: ")][-1]
+            assert json.loads(last[6:])["type"] == "completed", last[:200]
+
+    found = []
+    with ThreadPoolExecutor(DESKTOPS) as pool, httpx2.Client(base_url=address, timeout=600) as http:
+        futures = [pool.submit(work, number) for number in range(DESKTOPS)]
+        while not all(future.done() for future in futures):
+            begun = time.perf_counter()
+            http.get("/health").raise_for_status()
+            found.append(1000 * (time.perf_counter() - begun))
+            time.sleep(0.05)
+        for future in futures:
+            future.result()
+    return sorted(found)
 
 
 class Sample(NamedTuple):
@@ -275,6 +335,14 @@ def table_of_pairs(pairs: Sequence[tuple[float, float]]) -> Table:
     return table
 
 
+def table_of_health(sorted_ms: Sequence[float]) -> Table:
+    table = Table(f"/health beside {DESKTOPS} desktop clients", "ms")
+    for name, share in (("median", 0.5), ("99 % below", 0.99), ("most", 1.0)):
+        table.add_row(name, f"{sorted_ms[math.ceil(share * len(sorted_ms)) - 1]:,.0f}")
+    table.add_row("times", str(len(sorted_ms)))
+    return table
+
+
 def table_of_use(samples: Sequence[Sample]) -> Table:
     table = Table("minute", "rounds", "resident MiB", "processor s")
     for minute, rounds, memory, spent in samples:
@@ -307,6 +375,8 @@ def main() -> None:
                     server, given.video, given.model, given.device, given.rounds, given.each, given.threads
                 )
                 console.print(table_of_pairs(pairs))
+            if "health" in given.only:
+                console.print(table_of_health(health_beside_desktops(server)))
             if "use" in given.only:
                 console.print(table_of_use(long_use(server, given.minutes, given.pace, console.print)))
         finally:

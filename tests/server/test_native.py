@@ -86,6 +86,10 @@ def test_from_a_click_to_an_export(start):
     closely = {"frame": 8, "points": [[30, 25, 1]]}
     assert client.post(f"{at}/look", json=closely).status_code == 202
     assert client.post(f"{at}/look", json={"frame": FRAMES}).status_code == 404
+    quick = client.post(f"{at}/preview", json=RED | {"quick": True}).json()[
+        "mask"
+    ]  # this model looks at whole frames only
+    assert quick is None
     answer = client.post(f"{at}/prompts", json=RED).json()
     assert answer["object"] == {
         **answer["object"],

@@ -24,7 +24,7 @@ from keepsight.video import VideoWriter, open_video
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "bigbuckbunny.mp4"
 RABBIT, SKY, FAR_ROCK = (450, 330), (1150, 150), (900, 360)  # px, on frame 10 of the clips
 ROCK = (92, 424), (150, 500), (257, 573)
-LENGTHS = {"story": 20, "identities": 20, "together": 20, "keyboard": 20, "power": 32}
+LENGTHS = {"story": 20, "identities": 20, "together": 20, "at_once": 20, "keyboard": 20, "power": 32}
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +265,22 @@ def test_identities_are_mended_in_the_track_manager(server, visit):
 def objects(page: PageDriver) -> dict[int, dict[int, str]]:
     """What every object is, by id."""
     return {item["id"]: page.masks(item["id"]) for item in page.get()["objects"]}
+
+
+def test_a_first_click_shows_a_mask_before_the_frame_was_looked_at_closely(server, visit):
+    page = visit(server.address, "at_once", 10)
+    held = []
+    page.page.route("**/look", lambda route: route.fulfill(status=202, json={}))
+    page.page.route("**/prompts", lambda route: held.append(route))
+    page.click(*RABBIT)
+    expect(page.stage).to_have_attribute("data-preview", "shown")
+    page.picture("at_once")
+    page.paints(0)
+    assert page.get()["objects"] == []
+    held[0].continue_()
+    page.paints(1)
+    expect(page.stage).to_have_attribute("data-preview", "")
+    assert len(page.masks(1)) == 1
 
 
 def test_the_keyboard_is_enough(server, visit):

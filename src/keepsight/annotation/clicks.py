@@ -74,12 +74,20 @@ class Clicks:
     def look_closely(self, project: Project, settings: DeskSettings, said: Said) -> bool:
         """Gets a frame ready for a click at a certain place, in pieces; whether there may be more."""
         object_id, prompt = self._checked(project, said)
-        first = not self._earlier(project, object_id, said.frame).points
-        first = first and not project.masks_of(self._case.video_id, object_id, [said.frame])
-        if first and self._side.agreement(settings).session.look_closely(prompt):
+        if self._is_first(project, prompt) and self._side.agreement(settings).session.look_closely(prompt):
             return True
         self._answered(project, settings, said, prompt, object_id, keep=False)
         return False
+
+    def glance(self, project: Project, settings: DeskSettings, said: Said) -> TrackedObject | None:
+        """What can be shown of :meth:`preview` at once; ``None``: it comes as soon itself."""
+        object_id, prompt = self._checked(project, said)
+        if prompt.box is not None or prompt.mask is not None or not self._is_first(project, prompt):
+            return None
+        agreement = self._side.agreement(settings)
+        agreement.forget_what_is_wrong(project, [object_id])
+        shown = agreement.session.glance(prompt, clear=True)
+        return None if shown is None else _prompted(shown)
 
     def preview(self, project: Project, settings: DeskSettings, said: Said) -> TrackedObject:
         """What :meth:`prompt` would show."""
@@ -120,6 +128,12 @@ class Clicks:
         return object_id, prompt
 
     # ---- the model's answer ----
+
+    def _is_first(self, project: Project, prompt: Prompt) -> bool:
+        """Whether a prompt is the first that is said about its object on a frame, where it has no mask either."""
+        if self._earlier(project, prompt.object_id, prompt.frame).points:
+            return False
+        return not project.masks_of(self._case.video_id, prompt.object_id, [prompt.frame])
 
     def _answered(
         self, project: Project, settings: DeskSettings, said: Said, prompt: Prompt, object_id: int, *, keep: bool

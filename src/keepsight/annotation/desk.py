@@ -222,6 +222,17 @@ class Desk:
             lambda project: self._clicks.preview(project, settings, said), Urgency.HOVER, ("preview", self.key, who)
         )
 
+    def glance(self, said: Said, who: str = "") -> Future[TrackedObject | None]:
+        """What can be shown of a first click's mask before the frame was looked at closely; coarser, and nothing is stored.
+
+        Gives ``None`` where :meth:`prompt` answers as soon itself. Ask for it just before.
+        """
+        settings = self._settings
+        self.touch()
+        return self._case.at_worker(
+            lambda project: self._clicks.glance(project, settings, said), Urgency.CLICK, ("glance", self.key, who)
+        )
+
     def clear_prompts(self, object_id: int, frame: int, by: str | None = None) -> Future[int]:
         """Takes back what was said about an object on a frame, and the mask that it made; gives the revision."""
         return self._ask(lambda project: self._by_hand.clear_prompts(project, object_id, frame, by))

@@ -13,7 +13,7 @@ from keepsight.core import Box, Frame, FrameResult, Mask, Prompt, TrackedObject
 from keepsight.memory import FrameRecord, PolicyFactory, Role, SAM2LongPolicy, Step
 from keepsight.models.backbone import Backbone
 from keepsight.tracking.appearance import learn_colours
-from keepsight.tracking.looks import last_record, measure_records
+from keepsight.tracking.looks import PreviousMask, last_record, measure_records
 from keepsight.tracking.masks import mask_to_model
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.session import Session
@@ -38,6 +38,7 @@ class LiveSession(Session):
     def __init__(self, backbone: Backbone, policy: PolicyFactory, options: EngineOptions, video: VideoSource) -> None:
         super().__init__(backbone, policy, options, video)
         self._shown: dict[int, dict[int, Signature]] = {}
+        self._hurried = False
         self._hovered: tuple[int, tuple[tuple[float, float], ...], Sight] | None = None
         # Pathways hang together from frame to frame: what was seen before is one beginning for them, not several.
         self._pathways = isinstance(self._set.new_track(0).policy, SAM2LongPolicy)
@@ -97,6 +98,22 @@ class LiveSession(Session):
                 tracks[prompt.object_id] = real
                 self._set.tracks = {object_id: tracks[object_id] for object_id in order}
 
+    def glance(self, prompt: Prompt, *, clear: bool = False, previous: Mask | None = None) -> TrackedObject | None:
+        """A first, coarser answer to a click, from what was seen of the frame already, or else from the frame as a whole;
+        ``None`` where :meth:`preview` needs no other looks than these."""
+        self._hover(prompt)
+        assert self._hovered is not None
+        if not self._set.engine.unseen_of_click(_asked(prompt), self._hovered[2]):
+            return None
+        self._hurried = True
+        try:
+            return self.preview(prompt, clear=clear, previous=previous)
+        finally:
+            self._hurried = False
+
+    def _ask_engine(self, track: Track, step: Step, sight: Sight, previous: PreviousMask | None) -> FrameRecord:
+        return self._set.engine.prompt(track, step, sight, previous, self._hurried)
+
     def look_closely(self, prompt: Prompt) -> bool:
         """Gets a frame ready for a click at a certain place, in pieces.
 
@@ -109,9 +126,8 @@ class LiveSession(Session):
         if not prompt.points or prompt.box is not None:
             return False
         self._hover(prompt)
-        positive = tuple(point for point, label in zip(prompt.points, prompt.labels, strict=True) if label == 1)
         sight = self._sight_of(prompt.frame, keep=True)
-        return self._set.engine.look_for_click(positive or prompt.points, sight)
+        return self._set.engine.look_for_click(_asked(prompt), sight)
 
     def _hover(self, prompt: Prompt) -> Sight:
         """The looks that stay; those at the place of a prompt are apart and go with the pointer's next step, for a pointer that
@@ -245,6 +261,12 @@ class LiveSession(Session):
             track = self._set.tracks[item.object_id]
             held = {*track.bank.conditioning, *track.bank.tracked, frame}
             self._shown[item.object_id] = {at: mask for at, mask in notes.items() if at in held}
+
+
+def _asked(prompt: Prompt) -> tuple[tuple[float, float], ...]:
+    """The points that looks are made around."""
+    positive = tuple(point for point, label in zip(prompt.points, prompt.labels, strict=True) if label == 1)
+    return positive or prompt.points
 
 
 def _logit(probability: float) -> float:

@@ -180,6 +180,11 @@ class Backbone(ABC):
         """Held by the engine while it works; a backbone may set up the calling thread here."""
         return nullcontext()
 
+    @property
+    def views_at_once(self) -> int:
+        """How many views :meth:`encode_views` encodes in about the time of one, as it is led now."""
+        return 1
+
     @abstractmethod
     def preprocess(self, rgb: NDArray[np.uint8]) -> Tensor:
         """Turns an upright uint8 ``(H, W, 3)`` frame, or a part of one, into ``(1, 3, image_size, image_size)`` on the device."""

@@ -45,6 +45,12 @@ class Crew:
             torch.set_num_threads(threads)
             self._mine.pool = None
 
+    @property
+    def size(self) -> int:
+        """How many items :meth:`map` works on side by side."""
+        pool: ThreadPoolExecutor | None = getattr(self._mine, "pool", None)
+        return 1 if pool is None else pool._max_workers
+
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """``work`` on every item, in any order; results in the order of the items. Work may not call this itself."""
         pool: ThreadPoolExecutor | None = getattr(self._mine, "pool", None)

@@ -56,20 +56,28 @@ class Engine:
 
     # -- prompted frames ---------------------------------------------------------------------------------------------
     @_at_work
-    def prompt(self, track: Track, step: Step, sight: Sight, previous: PreviousMask | None) -> FrameRecord:
+    def prompt(
+        self, track: Track, step: Step, sight: Sight, previous: PreviousMask | None, hurried: bool = False
+    ) -> FrameRecord:
         """Answers the prompts of one object on one frame; writes a record, its spatial memory still pending.
 
         Args:
             previous: the mask that is there already, fed back with the clicks.
+            hurried: from what was seen of the frame already, or else from the frame as a whole; sooner, and coarser.
         """
-        return self._prompting.prompt(track, step, sight, previous)
+        return self._prompting.prompt(track, step, sight, previous, hurried)
 
     @_at_work
     def look_for_click(self, points: Sequence[tuple[float, float]], sight: Sight) -> bool:
-        """Encodes one region of those that first clicks about an object need; ``False`` when all are there."""
-        fresh = [region for region in self._prompting.regions_of_click(points, sight.size) if not sight.has(region)]
-        sight.see(fresh[:1])
+        """Encodes regions of those that first clicks about an object need, as many as take no longer than one; ``False`` when
+        all are there."""
+        fresh = self.unseen_of_click(points, sight)
+        sight.see(fresh[: self.backbone.views_at_once])
         return bool(fresh)
+
+    def unseen_of_click(self, points: Sequence[tuple[float, float]], sight: Sight) -> list[Region]:
+        """Regions that first clicks about an object need and that are still to be encoded."""
+        return [region for region in self._prompting.regions_of_click(points, sight.size) if not sight.has(region)]
 
     @_at_work
     def adopt(

@@ -31,7 +31,9 @@ class Prompting:
         self._zoom = calls.options.closely
 
     # -- one object, by a person -------------------------------------------------------------------------------------
-    def prompt(self, track: Track, step: Step, sight: Sight, previous: PreviousMask | None) -> FrameRecord:
+    def prompt(
+        self, track: Track, step: Step, sight: Sight, previous: PreviousMask | None, hurried: bool = False
+    ) -> FrameRecord:
         """The record of one object on one frame, its spatial memory still pending."""
         prompt = track.prompts[step.frame]
         # A correction is made from what other frames remember, not from the answer it is about to replace.
@@ -44,7 +46,7 @@ class Prompting:
             if tracked_before and track.bank.conditioning:
                 selection = track.selection(step, 0)
             threshold = track.policy.mask_presence_threshold
-            record = self._by_points(prompt, selection, step, sight, previous, threshold)
+            record = self._by_points(prompt, selection, step, sight, previous, threshold, hurried)
         if tracked_before and not self._compatibility.corrections_last:
             record.role = Role.TRACK
             track.bank.discard(step.frame)
@@ -81,6 +83,7 @@ class Prompting:
         sight: Sight,
         previous: PreviousMask | None,
         threshold: float,
+        hurried: bool,
     ) -> FrameRecord:
         info = self._backbone.info
         said = prompt.as_points()
@@ -88,13 +91,15 @@ class Prompting:
         if not self._compatibility.refine_with_previous or not info.feeds_back_logits:
             fed_back = None
         regions = self._regions(prompt, previous, sight.size)
+        if hurried:
+            regions = [region for region in regions if sight.has(region)] or [sight.whole]
         looks = self._answer(said, regions, selection, step, sight, fed_back, threshold)
         bonus: tuple[float, ...] = ()
         if self._zoom is not None:
             # What a box or a mask that is there already frames is no question of part or whole.
             bonus = () if prompt.box is not None or previous is not None else info.whole_bonus
         chosen = best_look(looks, bonus)
-        if self._zoom is not None:
+        if self._zoom is not None and not hurried:
             nearer = closer(looks[chosen[0]], chosen[1], self._zoom, sight.size)
             if nearer is not None:
                 # The mask found from afar goes along, so that the second look means the same thing.

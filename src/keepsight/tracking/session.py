@@ -147,11 +147,14 @@ class Session:
             there = PreviousMask(self._logits_of(previous), whole)
         try:
             self._consolidate(except_frame=prompt.frame)
-            record = self._set.engine.prompt(track, step, self._sight_of(prompt.frame, keep=True), there)
+            record = self._ask_engine(track, step, self._sight_of(prompt.frame, keep=True), there)
         except Exception:
             undo()
             raise
         return self._set.present([(track, record)], height, width)[0]
+
+    def _ask_engine(self, track: Track, step: Step, sight: Sight, previous: PreviousMask | None) -> FrameRecord:
+        return self._set.engine.prompt(track, step, sight, previous)
 
     def remove(self, object_id: int) -> None:
         """Stops following an object; the others are not touched, and its id is not given out again.

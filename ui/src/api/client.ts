@@ -106,8 +106,8 @@ export const api = {
   timeline: (v: string) => get<Timeline>(of(v, "/timeline")),
   prompt: (v: string, what: PromptRequest) =>
     ask<Revised & { object: TrackedObject; mask: MaskItem; prompt_id: Prompt["id"] }>("POST", of(v, "/prompts"), what),
-  preview: (v: string, what: PromptRequest, signal?: AbortSignal) =>
-    ask<{ mask: MaskItem }>("POST", of(v, "/preview"), what, undefined, signal),
+  preview: (v: string, what: PromptRequest & { quick?: boolean }, signal?: AbortSignal) =>
+    ask<{ mask: MaskItem | null }>("POST", of(v, "/preview"), what, undefined, signal),
   clearPrompts: (v: string, id: number, frame: number) =>
     ask<Revised & { mask: MaskItem | null }>("DELETE", of(v, `/objects/${id}/prompts`), undefined, { frame }),
   text: (v: string, what: { frame: number; text: string; detector?: string; threshold?: number }) =>

@@ -8,7 +8,7 @@ import { prompt } from "../state/actions";
 import { current } from "../state/session";
 import * as s from "../state/store";
 import { beginStroke, dragShape, endStroke, grabbed, moveStroke, pressShape } from "./editor";
-import { askPreview, endPreview } from "./hover";
+import { askNow, askPreview, endPreview } from "./hover";
 
 /** The box being dragged, in frame pixels. */
 export const dragged = signal<Box | null>(null);
@@ -76,7 +76,10 @@ export function down(event: PointerEvent): void {
     void beginStroke(at.x, at.y, tool === "eraser" || event.shiftKey);
   } else if (tool === "polygon") {
     held = pressShape(at.x, at.y, event.button === 2 || event.altKey) ? { how: "corner" } : null;
-  } else held = { how: "click", negative: !s.positive.peek(), ...grip };
+  } else {
+    held = { how: "click", negative: !s.positive.peek(), ...grip };
+    if (inside(video, at.x, at.y)) askNow(at.x, at.y);
+  }
   event.preventDefault();
   (event.currentTarget as HTMLElement).focus({ preventScroll: true });
 }

@@ -5,7 +5,7 @@ import { pendingMarks } from "../state/actions";
 import { current } from "../state/session";
 import * as s from "../state/store";
 import { grabbed, shape, stroke } from "./editor";
-import { previewed } from "./hover";
+import { previewed, provisional } from "./hover";
 import { paintStage, type Scene } from "./paint";
 import * as pointing from "./pointing";
 
@@ -34,7 +34,7 @@ function scene(ratio: number): Scene | null {
     }
   for (const mark of pendingMarks)
     if (mark.frame === frame) marks.push({ points: mark.points, box: mark.box, colour: "#ffffff", faint: true });
-  const hover = previewed.value;
+  const hover = provisional.value ?? previewed.value;
   const colour = s.activeObject.value?.colour ?? "#ffffff";
   const cursor = pointing.cursor.value;
   const tool = s.tool.value;
@@ -81,6 +81,7 @@ export function Stage() {
       if (!next) return;
       paintStage(element, next);
       element.dataset.frame = next.picture ? String(s.shown.peek()) : "";
+      element.dataset.preview = next.preview?.bitmap ? "shown" : "";
       element.dataset.masks = String(next.masks.filter((m) => m.sprite?.bitmap).length);
     };
     const stop = effect(() => {

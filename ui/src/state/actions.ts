@@ -3,6 +3,7 @@
 import { api } from "../api/client";
 import type { Box, MaskItem, Point, Settings, TrackedObject, Video } from "../api/types";
 import { presenceAt, nextAccepted } from "../pure/spans";
+import { showAtOnce } from "../stage/hover";
 import { change, changeAndRead } from "./change";
 import { track } from "./runs";
 import { current, placeMasks, refresh, seek } from "./session";
@@ -39,12 +40,19 @@ export async function prompt(frame: number, points: Point[], box: Box | null): P
   pendingMarks.push(mark);
   s.painted.value++;
   const corrects = target !== null && trackedThrough(target, frame);
-  const sent = change((v) => api.prompt(v, { object_id: target, frame, points, box, mask: null, replace: false }));
+  const what = { object_id: target, frame, points, box, mask: null, replace: false };
+  // Asked before the click itself, for the server answers in turn.
+  const first = !box && (target === null || !current()?.masks.at(frame)?.has(target));
+  const settle = first ? showAtOnce(what) : () => {};
+  const sent = change((v) => api.prompt(v, what));
   if (target === null) starting = sent.then((answer) => answer?.object.id ?? null);
   const answer = await sent;
   if (target === null) starting = null;
   pendingMarks.splice(pendingMarks.indexOf(mark), 1);
-  if (!answer) return void s.painted.value++;
+  if (!answer) {
+    settle();
+    return void s.painted.value++;
+  }
   const video = s.video.peek();
   if (video) {
     const others = video.objects.filter((o) => o.id !== answer.object.id);
@@ -62,6 +70,7 @@ export async function prompt(frame: number, points: Point[], box: Box | null): P
   }
   if (s.active.peek() === null || target === null) s.active.value = answer.object.id;
   place(frame, answer.mask);
+  settle();
   await refresh().catch(() => {});
   if (corrects) offerRetrack(answer.object, frame);
 }

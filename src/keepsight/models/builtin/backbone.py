@@ -98,6 +98,10 @@ class BuiltinBackbone(Backbone):
         # An accelerator takes batches; pieces would only wait for it.
         return self._crew.lead() if self.device.type == "cpu" else nullcontext()
 
+    @property
+    def views_at_once(self) -> int:
+        return self._crew.size
+
     def preprocess(self, rgb: NDArray[np.uint8]) -> Tensor:
         size = self.info.image_size
         if rgb.shape[:2] != (size, size):

@@ -77,6 +77,12 @@ class PromptBody(Body):
         )
 
 
+class PreviewBody(PromptBody):
+    """With ``quick``: from what was seen of the frame already, sooner and coarser."""
+
+    quick: bool = False
+
+
 class LookBody(Body):
     """With points: where a click is to be expected."""
 

@@ -20,6 +20,7 @@ from keepsight.server.native.bodies import (
     MaskBody,
     NewObject,
     ObjectChange,
+    PreviewBody,
     PromptBody,
     TextBody,
     read_mask,
@@ -56,9 +57,11 @@ async def look(reach: Reach, body: LookBody) -> dict[str, Any]:
 
 
 @router.post("/preview")
-async def preview(reach: Reach, body: PromptBody, by: By = None) -> dict[str, Any]:
-    """The mask that a prompt would give; ``null`` when a later preview of the same client overtook it."""
-    item = await soon(reach.preview(body.said(reach.height, reach.width), by or ""))
+async def preview(reach: Reach, body: PreviewBody, by: By = None) -> dict[str, Any]:
+    """The mask that a prompt would give; ``null`` when a later preview of the same client overtook it, and with ``quick`` where
+    the prompt itself is answered as soon."""
+    ask = reach.glance if body.quick else reach.preview
+    item = await soon(ask(body.said(reach.height, reach.width), by or ""))
     return {"mask": None if item is None else mask_item(item)}
 
 

@@ -32,7 +32,7 @@ from rich.table import Table as RichTable
 
 import keepsight
 import scoring
-from calibration import calibration, calibration_table
+from calibration import calibration, calibration_table, scores_table
 from clips import HdClip, clip_classes
 from keepsight import EngineOptions, Mask, Session, Tracker
 from keepsight.video.source import ArrayVideo
@@ -245,7 +245,7 @@ def all_tables(tracks: list[Track], rates: dict[str, dict[int, float]] | None, t
         tables.append(speed_table(rates, threads))
     tables.append(scoring.criteria_table(tracks, rates[OURS] if rates else None))
     curves = calibration(tracks)
-    return [*tables, calibration_table(curves)] if curves else tables
+    return [*tables, calibration_table(curves), scores_table(tracks)] if curves else tables
 
 
 # -- main ----------------------------------------------------------------------------------------------------------------
@@ -260,17 +260,20 @@ def clips_of(options: argparse.Namespace, pictures: Pictures | None) -> Iterator
 def run(options: argparse.Namespace, console: Console) -> None:
     pictures = None if options.sample else Pictures.held_out(options.data)
     tracker = load_tracker(options.weights, options.zoom, options.device)
-    tracks: list[Track] = []
+    kept = options.out / "tracks.json" if options.out else None
+    tracks = scoring.load(kept)[0] if options.resume and kept is not None and kept.exists() else []
     begun = time.perf_counter()
     for clip in clips_of(options, pictures):
         start = time.perf_counter()
+        there = {(track.tracker, track.prompt) for track in tracks if track.clip == clip.name}
         for prompt in options.prompts:
-            tracks += follow_builtin(tracker, clip, prompt)
-            if options.baseline and prompt in ("mask", "box"):
+            if (OURS, prompt) not in there:
+                tracks += follow_builtin(tracker, clip, prompt)
+            if options.baseline and prompt in ("mask", "box") and (OTHER, prompt) not in there:
                 tracks += follow_weight_free(clip, prompt)
-        if options.out:  # what is done is kept, should the run be stopped
-            options.out.mkdir(parents=True, exist_ok=True)
-            scoring.save(options.out / "tracks.json", tracks)
+        if kept is not None:  # what is done is kept, should the run be stopped
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            scoring.save(kept, tracks)
         mine = [t for t in tracks if t.clip == clip.name]
         means = ", ".join(
             f"{prompt} {np.mean([t.later for t in scoring.pick(mine, OURS, prompt)]):.2f}"
@@ -336,6 +339,9 @@ def main(arguments: list[str] | None = None) -> None:
         "--show", type=Path, metavar="TRACKS.json", help="tables of a run that was kept, finished or not"
     )
     parser.add_argument("--out", type=Path, default=None, help="folder for tracks.json and the report")
+    parser.add_argument(
+        "--resume", action="store_true", help="what is in --out is not done again; the model has to be the same"
+    )
     options = parser.parse_args(arguments)
     console = Console(width=150)
     if options.compare:

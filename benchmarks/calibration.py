@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scoring import Table, Track, pick, runs_of
+from scoring import TAKEN_SHARE, Table, Track, mean, percent, pick, runs_of
+
+_PLACES = ("the object", "part of it, or more", "a look-alike", "something else")
 
 
 def reliability(said: Sequence[float], true: Sequence[float], bins: int = 10) -> dict[str, list[float]]:
@@ -54,3 +56,41 @@ def calibration_table(curves: dict[str, dict[str, list[float]]]) -> Table:
         "IoU score: against J on frames where something is shown. Object score: against whether the object is visible."
     )
     return Table("Calibration, said: true (frames)", ["curve", "expected error", "bins"], rows, note)
+
+
+def scores_table(tracks: Sequence[Track]) -> Table:
+    """What the model says of itself by what its mask lies on, on frames after the first."""
+    rows = []
+    for prompt, tracker in runs_of(tracks):
+        some = [track for track in pick(tracks, tracker, prompt) if track.score]
+        frames = [(track, f) for track in some for f in range(1, len(track.j)) if not track.empty[f]]
+        places: dict[str, list[tuple[Track, int]]] = {place: [] for place in _PLACES}
+        for track, f in frames:
+            places[_place(track, f)].append((track, f))
+        for place, members in places.items():
+            if not members:
+                continue
+            scores, presences = ([getattr(t, name)[f] for t, f in members] for name in ("score", "presence"))
+            rows.append(
+                [
+                    prompt,
+                    place,
+                    str(len(members)),
+                    str(len({track.key for track, _ in members})),
+                    f"{mean(scores):.2f}",
+                    percent(mean(value >= 0.8 for value in scores)),
+                    f"{mean(presences):.2f}",
+                    percent(mean(value >= 0.9 for value in presences)),
+                ]
+            )
+    columns = ["prompt", "mask lies on", "frames", "tracks", "IoU score", "at least .8", "object score", "at least .9"]
+    note = "The object: J of .5 or more. A look-alike: more than half of the mask. Frames on which nothing is shown are left out."
+    return Table("Scores by what the mask lies on", columns, rows, note)
+
+
+def _place(track: Track, frame: int) -> str:
+    if track.visible[frame] and track.j[frame] >= 0.5:
+        return _PLACES[0]
+    if track.on_twin[frame] > TAKEN_SHARE:
+        return _PLACES[2]
+    return _PLACES[1] if track.visible[frame] and track.j[frame] >= 0.1 else _PLACES[3]

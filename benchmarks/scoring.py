@@ -27,7 +27,7 @@ SHOWN_FRAMES = (0, 1, 3, 10, 20)
 WANTED_GAIN, WANTED_LOSS = 0.10, 0.02
 Gain = tuple[str, float]
 """A clip, and the difference of two measurements of one of its objects."""
-_TAKEN = 0.5  # share of what is shown that lies on the look-alike, from which on it is a take-over
+TAKEN_SHARE = 0.5  # share of what is shown that lies on the look-alike, from which on it is a take-over
 
 
 @dataclass
@@ -78,13 +78,13 @@ class Track:
     @property
     def later_visible(self) -> float:
         """The same over the frames where the object can be seen; NaN if there are none."""
-        return _mean(j for j, visible in zip(self.j[1:], self.visible[1:], strict=True) if visible)
+        return mean(j for j, visible in zip(self.j[1:], self.visible[1:], strict=True) if visible)
 
     @property
     def after_return(self) -> float:
         """Mean J over the visible frames after the first one without the object; NaN if it was never away."""
         gone = next((t for t, visible in enumerate(self.visible) if not visible), len(self.visible))
-        return _mean(self.j[t] for t in range(gone, len(self.j)) if self.visible[t])
+        return mean(self.j[t] for t in range(gone, len(self.j)) if self.visible[t])
 
 
 @dataclass
@@ -146,10 +146,10 @@ def by_frame_table(tracks: Sequence[Track]) -> Table:
     rows = []
     for prompt, tracker in runs_of(tracks):
         some = pick(tracks, tracker, prompt)
-        cells = [_mean(track.j[f] for track in some if len(track.j) > f) for f in shown]
-        cells += [_mean(track.j[-1] for track in some)]
-        cells += [_mean(track.later for track in some), _mean(track.later_visible for track in some)]
-        cells += [_mean(track.after_return for track in some)]
+        cells = [mean(track.j[f] for track in some if len(track.j) > f) for f in shown]
+        cells += [mean(track.j[-1] for track in some)]
+        cells += [mean(track.later for track in some), mean(track.later_visible for track in some)]
+        cells += [mean(track.after_return for track in some)]
         rows.append([prompt, tracker, *map(_two, cells)])
     columns = ["prompt", "tracker", *(f"f{f}" for f in shown), "last", "mean f1+", "visible f1+", "after return"]
     note = "Mean J over tracks. Absent frames count 1 if nothing is shown; 'visible' and 'after return' leave them out."
@@ -161,8 +161,8 @@ def by_size_table(tracks: Sequence[Track]) -> Table:
     rows = []
     for prompt, tracker in runs_of(tracks):
         some = pick(tracks, tracker, prompt)
-        cells = [_two(_mean(t.later for t in some if t.size_class == k)) for k in range(len(names))]
-        cells += [_two(_mean(t.later_visible for t in some if t.size_class == k)) for k in range(len(names))]
+        cells = [_two(mean(t.later for t in some if t.size_class == k)) for k in range(len(names))]
+        cells += [_two(mean(t.later_visible for t in some if t.size_class == k)) for k in range(len(names))]
         rows.append([prompt, tracker, *cells])
     counts = [len({t.key[:2] for t in tracks if t.size_class == k}) for k in range(len(names))]
     note = "Objects of each class: " + ", ".join(f"{n}: {c}" for n, c in zip(names, counts, strict=True)) + "."
@@ -179,20 +179,20 @@ def presence_table(tracks: Sequence[Track]) -> Table:
     for prompt, tracker in runs_of(tracks):
         some = pick(tracks, tracker, prompt)
         pairs = [(v, e) for t in some for v, e in zip(t.visible[1:], t.empty[1:], strict=True)]
-        gone = _mean(empty for visible, empty in pairs if not visible)
-        false = _mean(empty for visible, empty in pairs if visible)
+        gone = mean(empty for visible, empty in pairs if not visible)
+        false = mean(empty for visible, empty in pairs if visible)
         twins = [t for t in some if t.twin]
-        taken = [sum(share > _TAKEN for share in t.on_twin[1:]) for t in twins]
+        taken = [sum(share > TAKEN_SHARE for share in t.on_twin[1:]) for t in twins]
         frames = sum(len(t.on_twin) - 1 for t in twins)
         share = sum(taken) / frames if frames else float("nan")
         rows.append(
             [
                 prompt,
                 tracker,
-                _percent(gone),
-                _percent(false),
+                percent(gone),
+                percent(false),
                 f"{sum(n >= 3 for n in taken)} of {len(twins)}",
-                _percent(share),
+                percent(share),
             ]
         )
     columns = [
@@ -219,14 +219,14 @@ def criteria_table(tracks: Sequence[Track], speeds: dict[int, float] | None = No
                         f"{prompt}, {low}-{high} px: ahead by",
                         f"+{WANTED_GAIN:.2f}",
                         _signed(gains),
-                        _verdict(_mean(gain for _, gain in gains) >= WANTED_GAIN),
+                        _verdict(mean(gain for _, gain in gains) >= WANTED_GAIN),
                     ]
                 )
         worst, at = np.inf, 0
         for frame in range(10):
             gains = paired(tracks, prompt, _at(frame))
-            if gains and _mean(gain for _, gain in gains) < worst:
-                worst, at = _mean(gain for _, gain in gains), frame
+            if gains and mean(gain for _, gain in gains) < worst:
+                worst, at = mean(gain for _, gain in gains), frame
         if np.isfinite(worst):
             rows.append(
                 [
@@ -285,8 +285,8 @@ def compare_table(before: Sequence[Track], after: Sequence[Track]) -> Table:
                     tracker,
                     name,
                     str(len(members)),
-                    _two(_mean(a.later for a, _ in members)),
-                    _two(_mean(b.later for _, b in members)),
+                    _two(mean(a.later for a, _ in members)),
+                    _two(mean(b.later for _, b in members)),
                 ]
                 + [_signed(differences), _signed(first), _signed(returned)]
             )
@@ -324,7 +324,8 @@ def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def _mean(values: Iterable[float]) -> float:
+def mean(values: Iterable[float]) -> float:
+    """Of the finite values; NaN if there are none."""
     kept = [float(value) for value in values if np.isfinite(value)]
     return float(np.mean(kept)) if kept else float("nan")
 
@@ -333,7 +334,8 @@ def _two(value: float) -> str:
     return f"{value:.3f}" if np.isfinite(value) else "-"
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """A share as a cell of a table."""
     return f"{100 * value:.1f} %" if np.isfinite(value) else "-"
 
 

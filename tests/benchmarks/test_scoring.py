@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import scoring
-from calibration import reliability
+from calibration import reliability, scores_table
 from scoring import OTHER, OURS, Track, corrective_click, inner_point, jaccard
 
 
@@ -114,3 +114,26 @@ def test_a_run_survives_its_file(tmp_path: Path) -> None:
     assert tracks == [track]
     assert more == {"speed": None}
     assert "| box | builtin |" in scoring.markdown(scoring.by_frame_table(tracks))
+
+
+def test_scores_are_told_apart_by_what_the_mask_lies_on() -> None:
+    track = _track(
+        OURS,
+        1,
+        [1.0, 0.9, 0.0, 0.0, 0.3, 0.0],
+        visible=[True, True, True, False, True, True],
+        empty=[False, False, False, False, False, True],
+        on_twin=[0.0, 0.0, 0.8, 0.0, 0.0, 0.0],
+        score=[1.0, 0.9, 0.7, 0.95, 0.4, 0.1],
+        presence=[1.0, 1.0, 0.8, 0.95, 0.6, 0.1],
+    )
+    silent = _track(OTHER, 1, [1.0] * 6)
+    rows = scores_table([track, silent]).rows
+    assert [row[1:3] for row in rows] == [
+        ["the object", "1"],
+        ["part of it, or more", "1"],
+        ["a look-alike", "1"],
+        ["something else", "1"],
+    ]
+    assert [row[4] for row in rows] == ["0.90", "0.40", "0.70", "0.95"]
+    assert [row[7] for row in rows] == ["100.0 %", "0.0 %", "0.0 %", "100.0 %"]

@@ -35,8 +35,15 @@ class Calls:
         self.backbone = backbone
         self.options = options
 
-    def reads(self, selection: Selection, step: Step, region: Region) -> UnitReads:
-        """What a unit that looks at ``region`` attends to."""
+    def reads(
+        self, selection: Selection, step: Step, region: Region, pace: tuple[float, float] = (0.0, 0.0)
+    ) -> UnitReads:
+        """What a unit that looks at ``region`` attends to.
+
+        Args:
+            pace: px a frame that the object moves: remembered frames are taken to be where it would be by now, as if the
+                camera had gone along with it.
+        """
         budget = self.backbone.info.pointers
         if step.frame_count is not None and not self.options.compatibility.stream_pointer_budget:
             budget = min(step.frame_count, budget)
@@ -48,7 +55,7 @@ class Calls:
                 read.token_keep,
                 read.key_scale,
                 step.distance(read.record.frame),
-                None if read.record.region in (None, region) else read.record.region.placement_in(region),
+                _placement(read.record, region, step.frame, pace),
             )
             for read in selection.spatial
         )
@@ -147,3 +154,15 @@ class Calls:
             else:
                 masks = torch.stack([record.logits for record in group])[:, None]  # type: ignore[misc]
             self.encode(group, masks, [record.object_score for record in group], sight, binarize=True)
+
+
+def _placement(
+    record: FrameRecord, region: Region, frame: int, pace: tuple[float, float]
+) -> tuple[float, float, float, float] | None:
+    """Of a remembered frame's view in the present one; ``None`` where they are the same."""
+    # What a person has said may be long ago.
+    by_x, by_y = (0.0, 0.0) if record.conditioning else (way * (frame - record.frame) for way in pace)
+    if record.region is None or (record.region == region and not by_x and not by_y):
+        return None
+    scale_x, scale_y, shift_x, shift_y = record.region.placement_in(region)
+    return scale_x, scale_y, shift_x + by_x / region.width, shift_y + by_y / region.height

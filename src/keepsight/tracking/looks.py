@@ -11,6 +11,7 @@ from torch import Tensor
 from keepsight.core import Box, Region
 from keepsight.memory import FrameRecord, Step
 from keepsight.tracking.masks import drop_strays, measure
+from keepsight.tracking.pace import ahead, note_pace
 from keepsight.tracking.track import Track
 from keepsight.tracking.zoom import Zoom
 
@@ -59,8 +60,8 @@ def region_of(track: Track, step: Step, size: tuple[int, int], zoom: Zoom | None
         return whole
     before = last.region or whole
     if last.lost:
-        return zoom.search(last.box, last.extent, last.lost, before, size)
-    return zoom.follow(last.box, last.extent, before, size)
+        return zoom.search(last.box, last.extent, last.lost, before, size, ahead(last, step, zoom))
+    return zoom.follow(last.box, last.extent, before, size, ahead(last, step, zoom))
 
 
 def tidy(records: Sequence[FrameRecord], zoom: Zoom) -> None:
@@ -93,6 +94,8 @@ def measure_records(
             record.box, record.extent, record.lost = last.box, last.extent, last.lost + 1
         else:
             record.lost = 1
+        if zoom is not None and last is not None:
+            note_pace(record, last, shown=box is not None)
 
 
 def hull(boxes: Sequence[Box], points: Sequence[tuple[float, float]]) -> Box:

@@ -22,23 +22,31 @@ def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> li
     """Moves the region of objects that were not seen well in the first one; gives the units to decode again.
 
     A lost object that seems to be found is confirmed from near before anybody is told; a mask that runs into the
-    border of its region is seen whole. All hypotheses of an object look at the same region.
+    border of its region is seen whole; where a fast thing is not to be seen, more is looked at, for it is in the
+    neighbourhood. All hypotheses of an object look at the same region.
     """
     regions: dict[int, Region] = {}
-    for unit, box in zip(units, best_boxes(units, size), strict=True):
-        if id(unit.track) in regions or box is None:
+    boxes = best_boxes(units, size)
+    shown = {id(unit.track) for unit, box in zip(units, boxes, strict=True) if box is not None}
+    for unit, box in zip(units, boxes, strict=True):
+        last, better = unit.last, None
+        if id(unit.track) in regions:
             continue
-        if unit.last is not None and unit.last.lost:
-            better: Region | None = zoom.close_up(box, size)
-            if better is not None and alike(better, unit.region):
+        if box is None:
+            vanished = id(unit.track) not in shown and unit.pace != (0.0, 0.0)
+            better = zoom.wider(unit.region, size) if vanished else None
+        elif last is not None and last.lost:
+            better = zoom.close_up(box, size)
+            if alike(better, unit.region):
                 better = None
         else:
-            better = zoom.recentre(box, unit.last.extent if unit.last else 0.0, unit.region, size)
+            better = zoom.recentre(box, last.extent if last else 0.0, unit.region, size)
         if better is not None and better != unit.region:
             regions[id(unit.track)] = better
     again = [unit for unit in units if id(unit.track) in regions]
     for unit in again:
         unit.region = regions[id(unit.track)]
+        unit.searching = id(unit.track) not in shown
     return again
 
 
@@ -55,7 +63,7 @@ def dismiss(units: Sequence[Unit], sight: Sight, zoom: Zoom, absent: Tensor | No
         if box is None or unit.last is None or not unit.last.extent:
             continue
         offer = unit.offer
-        if unit.last.lost:
+        if unit.last.lost or unit.searching:
             fits = zoom.plausible(box, unit.last.extent, float(offer.ious.max()))
             keep = fits and _likeness(unit, sight) >= zoom.found_likeness
         elif zoom.remnant(box, unit.last.extent):

@@ -26,6 +26,7 @@ from keepsight.memory import (
 from keepsight.tracking.candidates import CandidateMasks, sharpen_together
 from keepsight.tracking.looks import last_record, region_of
 from keepsight.tracking.masks import measure
+from keepsight.tracking.pace import fast_pace
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, PointsAndLabels, Track
 from keepsight.tracking.zoom import Zoom
@@ -57,6 +58,8 @@ class Unit:
     proposed: ProposedPrompts | None
     parent: FrameRecord | None
     last: FrameRecord | None  # where the object was last, whatever the hypothesis
+    pace: tuple[float, float] = (0.0, 0.0)  # px a frame, of an object so fast that it matters
+    searching: bool = False  # it was not where it was expected
     offer: Offer = field(init=False)  # there once it was decoded
 
     def proposed_points(self) -> PointsAndLabels:
@@ -91,6 +94,7 @@ also when there is none."""
 def units_of(track: Track, step: Step, sight: Sight, zoom: Zoom | None) -> list[Unit]:
     """One unit a hypothesis that the object's policy keeps going, with what it reads and where it looks."""
     region, last = region_of(track, step, sight.size, zoom), last_record(track, step)
+    pace = (0.0, 0.0) if zoom is None or last is None else fast_pace(last, step, zoom)
     return [
         Unit(
             track=track,
@@ -100,6 +104,7 @@ def units_of(track: Track, step: Step, sight: Sight, zoom: Zoom | None) -> list[
             proposed=track.policy.propose_prompts(step, track.bank, hypothesis, sight),
             parent=track.bank.at(step.back(1), hypothesis),
             last=last,
+            pace=pace,
         )
         for hypothesis in track.policy.active_hypotheses(step, track.bank)
     ]

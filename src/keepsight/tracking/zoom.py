@@ -18,6 +18,10 @@ from dataclasses import dataclass
 from keepsight.core import Box, Region
 from keepsight.core.errors import InputError
 
+SEEN_SHARE = 0.05
+"""Share of the frame's longer side from which an object is seen in a look at the whole frame: a dozen px of the built-in model's
+256."""
+
 
 @dataclass(frozen=True)
 class Zoom:
@@ -107,10 +111,17 @@ class Zoom:
         """Whether next to nothing is left of an object of ``extent``."""
         return _extent(box) < 0.4 * extent
 
-    def follow(self, box: Box, extent: float, before: Region, size: tuple[int, int]) -> Region:
-        """The region in which to look for an object that was last seen at ``box`` in the region ``before``."""
+    def follow(
+        self, box: Box, extent: float, before: Region, size: tuple[int, int], ahead: tuple[float, float] = (0.0, 0.0)
+    ) -> Region:
+        """The region in which to look for an object that was last seen at ``box`` in the region ``before``.
+
+        Args:
+            ahead: px that it is likely to have moved since; 0 for slow objects, for which the region waits.
+        """
         whole = Region.whole(*size)
         side = max(self.context * extent, min(1.5 * _extent(box), 1.5 * self.context * extent))
+        box, side = _shifted(box, ahead), side + 0.5 * math.hypot(*ahead)
         best = self._square(box, side, size)
         if before in (whole, best) or best == whole:
             return best
@@ -121,24 +132,49 @@ class Zoom:
         settled = 1 / self.rescale <= ratio <= self.rescale
         return before if settled and moved <= self.drift else best
 
-    def search(self, box: Box, extent: float, lost: int, before: Region, size: tuple[int, int]) -> Region:
-        """The region in which to look for an object that was last seen at ``box``, ``lost`` steps ago (1 or more)."""
+    def hurries(self, ahead: tuple[float, float], extent: float) -> bool:
+        """Whether an object of ``extent`` that moves so many px would leave the middle of a region that waits for it."""
+        return math.hypot(*ahead) > self.drift * max(self.context * extent, self.least_px)
+
+    def search(
+        self,
+        box: Box,
+        extent: float,
+        lost: int,
+        before: Region,
+        size: tuple[int, int],
+        ahead: tuple[float, float] = (0.0, 0.0),
+    ) -> Region:
+        """The region in which to look for an object that was last seen at ``box``, ``lost`` steps ago (1 or more).
+
+        Args:
+            ahead: px that it is likely to have moved since; 0 for slow objects.
+        """
         whole = Region.whole(*size)
+        near = self.context * extent
+        box = _shifted(box, ahead)
         if lost == 1:
-            return before
-        # Bounded, for an object may stay away for hours: this much is beyond any frame.
-        grown = self._square(box, self.context * extent * 1.5 ** min(lost - 1, 64), size)
-        if grown != whole:
-            return grown
+            return before if ahead == (0.0, 0.0) else self._square(box, 1.5 * near, size)
+        # No further than it would still be seen in: an object of a few cells is found in tiles, not in the whole frame.
+        seen = extent >= SEEN_SHARE * max(size)
+        widest = max(size) * self.whole_share if seen else 1.25 * self.search_context * extent
+        steps = math.ceil(math.log(max(widest / near, 1.0), 1.5))
+        if lost <= steps:
+            return self._square(box, near * 1.5 ** (lost - 1), size)
         tiles = self.tiles(extent, size)
-        steps = math.ceil(math.log(max(max(size) * self.whole_share / (self.context * extent), 1.0), 1.5))
         turn = lost - 1 - steps
         if turn % 2 == 0:
             # Most things come back where they went: from behind what hid them, or through the same side of the frame.
-            return self._square(box, 1.5 * self.context * extent, size)
-        # Between the tiles the whole frame is looked at now and then: a large object shows there at once.
+            return self._square(box, 1.5 * near, size)
         turn //= 2
-        return whole if not tiles or turn % 4 == 0 else tiles[(turn - turn // 4 - 1) % len(tiles)]
+        if not tiles:
+            return whole
+        # Between the tiles the whole frame is looked at now and then: a large object shows there at once.
+        if seen:
+            return whole if turn % 4 == 0 else tiles[(turn - turn // 4 - 1) % len(tiles)]
+        middle = (box[0] + box[2], box[1] + box[3])
+        tiles.sort(key=lambda tile: math.hypot(tile.x1 + tile.x2 - middle[0], tile.y1 + tile.y2 - middle[1]))
+        return whole if turn % 8 == 7 else tiles[(turn - turn // 8) % len(tiles)]
 
     def tiles(self, extent: float, size: tuple[int, int]) -> list[Region]:
         """Overlapping tiles that cover the frame, sized for an object of ``extent``; none where one would do."""
@@ -166,6 +202,11 @@ class Zoom:
             return None
         better = self.follow(box, extent, before, size)
         return None if better == before else better
+
+    def wider(self, region: Region, size: tuple[int, int]) -> Region:
+        """The region and what is around it, of twice its side."""
+        box = (float(region.x1), float(region.y1), float(region.x2), float(region.y2))
+        return self._square(box, 2.0 * max(region.width, region.height), size)
 
     def close_up(self, box: Box, size: tuple[int, int]) -> Region:
         """The region around an object as it is known now, whatever was looked at before."""
@@ -204,6 +245,10 @@ class Zoom:
 
 def _extent(box: Box) -> float:
     return max(box[2] - box[0], box[3] - box[1], 1.0)
+
+
+def _shifted(box: Box, by: tuple[float, float]) -> Box:
+    return box[0] + by[0], box[1] + by[1], box[2] + by[0], box[3] + by[1]
 
 
 def _span(centre: float, side: float, limit: int) -> tuple[int, int]:

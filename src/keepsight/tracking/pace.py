@@ -1,0 +1,71 @@
+"""How fast an object moves, and where it is likely to be by now.
+
+A search region is two to three times as large as its object, so a thing that moves by its own size in a frame is out of it
+before anybody has looked. Its pace is kept with its records (``marks``), in px of the frame a frame.
+"""
+
+from __future__ import annotations
+
+from keepsight.memory import FrameRecord, Step
+from keepsight.tracking.zoom import Zoom
+
+PACE_X, PACE_Y = "pace_x", "pace_y"
+"""Marks of a record: px of the frame that the object moves in a frame."""
+
+RATE = 0.7
+"""Weight of the newest movement."""
+
+STEADY_SHARE = 0.15
+"""Change of a side of the box, over the object's extent, from which it is not movement that has changed it."""
+
+LEAST_IOU = 0.5
+"""IoU estimate from which a mask says something about the object's pace."""
+
+LONGEST_LOST = 3
+"""Steps that an object may be lost and still be taken to go on as it did when it is found again."""
+
+KEPT = 0.8
+"""What is left of a lost object's pace a step later: all in all it is looked for five steps ahead at most."""
+
+
+def ahead(last: FrameRecord, step: Step, zoom: Zoom) -> tuple[float, float]:
+    """Px that an object has moved since it was seen last, if it went on as it did; slower and slower while it is lost.
+
+    0 for one that is slow enough to be seen where it was.
+    """
+    frames = step.frame - last.frame
+    pace_x, pace_y = last.marks.get(PACE_X, 0.0), last.marks.get(PACE_Y, 0.0)
+    if abs(step.distance(last.frame)) != 1 or not zoom.hurries((pace_x * frames, pace_y * frames), last.extent):
+        return 0.0, 0.0
+    frames *= (1 - KEPT ** (last.lost + 1)) / (1 - KEPT)
+    return pace_x * frames, pace_y * frames
+
+
+def fast_pace(last: FrameRecord, step: Step, zoom: Zoom) -> tuple[float, float]:
+    """Px a frame that an object moves; 0 for one that is slow enough to be seen where it was, and for a lost one."""
+    if last.lost or ahead(last, step, zoom) == (0.0, 0.0):
+        return 0.0, 0.0
+    return last.marks[PACE_X], last.marks[PACE_Y]
+
+
+def note_pace(record: FrameRecord, last: FrameRecord, *, shown: bool) -> None:
+    """Notes how far an object moves in a frame; what is being covered, or is seen badly, goes on as it did.
+
+    Args:
+        record: of this step, with its box.
+        last: of the step before.
+        shown: whether ``record`` has a mask.
+    """
+    if shown and last.lost > LONGEST_LOST:
+        return  # whatever it did before it went away
+    pace = [last.marks.get(PACE_X, 0.0), last.marks.get(PACE_Y, 0.0)]
+    frames = record.frame - last.frame
+    sure = shown and not last.lost and record.iou >= LEAST_IOU
+    if sure and frames and record.box is not None and last.box is not None:
+        rate = RATE if PACE_X in last.marks else 1.0
+        for axis in (0, 1):
+            low, high = record.box[axis] - last.box[axis], record.box[axis + 2] - last.box[axis + 2]
+            if abs(high - low) <= STEADY_SHARE * record.extent + 1:
+                moved = min(low, high, key=abs) if low * high > 0 else 0.0
+                pace[axis] += rate * (moved / frames - pace[axis])
+    record.marks[PACE_X], record.marks[PACE_Y] = pace

@@ -37,8 +37,8 @@ def ahead(last: FrameRecord, step: Step, zoom: Zoom) -> tuple[float, float]:
     pace_x, pace_y = last.marks.get(PACE_X, 0.0), last.marks.get(PACE_Y, 0.0)
     if abs(step.distance(last.frame)) != 1 or not zoom.hurries((pace_x * frames, pace_y * frames), last.extent):
         return 0.0, 0.0
-    frames *= (1 - KEPT ** (last.lost + 1)) / (1 - KEPT)
-    return pace_x * frames, pace_y * frames
+    steps = (1 - KEPT ** (last.lost + 1)) / (1 - KEPT)
+    return pace_x * frames * steps, pace_y * frames * steps
 
 
 def fast_pace(last: FrameRecord, step: Step, zoom: Zoom) -> tuple[float, float]:

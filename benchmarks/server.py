@@ -243,9 +243,12 @@ def health_beside_desktops(server: Server) -> list[float]:
 
             models = http.get("/v1/models").json()["data"]
             model = next(name for name in models if name.endswith("video_masks"))
-            mine = frames[number:] + frames[:number]  # else all would be one clip
+            mine = json.dumps(
+                {"model": model, "frames": frames[number:] + frames[:number]}
+            )  # else all would be one clip
             together.wait()
-            about = {"model": model, "session_id": ask("/v1/video/init", model=model, frames=mine)["session_id"]}
+            begun = http.post("/v1/video/init", content=mine, headers={"Content-Type": "application/json"}).json()
+            about = {"model": model, "session_id": begun["data"]["session_id"]}
             said = {"points": [[0.35, 0.46]], "point_labels": [1], "obj_id": 10000, "params": {}, "frame_index": 0}
             ask("/v1/video/prompt", **about, **said)
             with http.stream("POST", "/v1/video/propagate/stream", json=about | {"start_frame": 0}) as answer:
@@ -254,6 +257,7 @@ def health_beside_desktops(server: Server) -> list[float]:
 
     found = []
     with ThreadPoolExecutor(DESKTOPS) as pool, httpx2.Client(base_url=address, timeout=600) as http:
+        http.get("/health")  # opens the connection
         futures = [pool.submit(work, number) for number in range(DESKTOPS)]
         while not all(future.done() for future in futures):
             begun = time.perf_counter()

@@ -21,7 +21,9 @@ SIZE, FRAMES = 64, 14
 # In the midst of the scores that the tiny model gives, so that some frames are read and some are not.
 THRESHOLD = 0.234
 # The heads of tiny models are random, so the gates stand open.
-GUIDED = MoSAM(guidance="both", frame_selection=True, min_iou=0.0, max_area_change=50.0, pixel_confidence=0.9, candidate_frames=5)
+GUIDED = MoSAM(
+    guidance="both", frame_selection=True, min_iou=0.0, max_area_change=50.0, pixel_confidence=0.9, candidate_frames=5
+)
 POINTS = replace(GUIDED, guidance="sparse")
 POLICIES = [GUIDED, POINTS, SAM3(score_threshold=THRESHOLD), SAM3DMS(score_threshold=THRESHOLD)]
 SCRIPT = [Said(1, 0, mask=disc(SIZE, 24, 30, 11)), Said(2, 2, points=[(44, 20)]), Said(7, 5, box=(30, 30, 60, 60))]

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
@@ -191,6 +191,7 @@ def test_many_at_once_are_read_and_refused_as_one_by_one(arrays, data):
     assert _read(rles) == expected
 
 
+@example([{"size": [2, 3], "counts": ""}, None])
 @given(st.lists(JUNK | st.fixed_dictionaries({"size": st.just([2, 3]), "counts": JUNK}), max_size=3))
 def test_junk_among_many_is_refused(values):
     try:

@@ -147,8 +147,11 @@ def masks_from_coco(rles: Sequence[dict[str, Any]]) -> list[Mask]:
         ):
             masks.append(Mask(height, width, counts.encode("ascii")))
         else:
-            masks.append(Mask.from_coco(rle))
-    if not _add_up(masks):
+            try:
+                masks.append(Mask.from_coco(rle))
+            except InputError:
+                break  # one before it may be none either, which is only seen of all together
+    if len(masks) < len(rles) or not _add_up(masks):
         for rle in rles:
             Mask.from_coco(rle)
     return masks

@@ -15,7 +15,7 @@ import keepsight
 from keepsight.core import InputError, Mask, Region
 from keepsight.tracking import Zoom
 from keepsight.tracking.appearance import colours_of, likeness
-from keepsight.tracking.masks import drop_strays, masks_at_size, measure, move_logits
+from keepsight.tracking.masks import drop_strays, keep_clicked, masks_at_size, measure, move_logits
 from keepsight.video import ArrayVideo
 
 ZOOM = Zoom()
@@ -144,6 +144,28 @@ def test_pieces_far_from_the_object_are_dropped_and_near_or_large_ones_stay():
     large[0:20, 0:20] = large[44:64, 44:60] = 5.0
     assert drop_strays(large, 0.1) is large
     assert drop_strays(torch.full((8, 8), -1.0), 0.1).max() < 0
+
+
+def test_a_large_piece_that_comes_in_elsewhere_is_a_stray():
+    logits = torch.full((64, 64), -5.0)
+    logits[5:25, 5:25], logits[40:58, 40:58] = 4.0, 4.0
+    assert drop_strays(logits, 0.25) is logits
+    assert drop_strays(logits, 0.25, (4.0, 4.0, 42.0, 42.0)) is logits  # it was there before
+    assert (drop_strays(logits, 0.25, (4.0, 4.0, 26.0, 26.0)) > 0).sum() == 400
+    assert drop_strays(logits, 3.0, (4.0, 4.0, 26.0, 26.0)) is logits  # near enough
+    # Where the largest piece is new as well, the object has moved and nothing is known.
+    assert drop_strays(logits, 0.25, (30.0, 0.0, 36.0, 4.0)) is logits
+
+
+def test_of_a_clicked_mask_stays_what_was_clicked_on():
+    logits = torch.full((64, 64), -5.0)
+    logits[5:15, 5:15], logits[16:18, 5:15], logits[30:60, 30:60] = 4.0, 3.0, 4.0
+    kept = keep_clicked(logits, [(10.0, 8.5)], 0.25)
+    assert (kept > 0).sum() == 120  # and what lies next to it
+    assert torch.equal(kept[:20], logits[:20])
+    assert keep_clicked(logits, [(10.0, 8.5), (40.0, 40.0)], 0.25) is logits
+    assert keep_clicked(logits, [(63.0, 2.0)], 0.25) is logits  # a click beside the mask says nothing about its pieces
+    assert keep_clicked(logits, [(10.0, 8.5)], 5.0) is logits
 
 
 def test_a_lost_object_is_looked_for_where_it_went_in_every_other_look_and_everywhere_in_the_others():

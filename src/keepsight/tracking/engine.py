@@ -207,9 +207,10 @@ class Engine:
         chosen, zoom = choose(units, step), self.options.closely
         records = [item.record for item in chosen]
         lasts = {unit.track: unit.last for unit in units}
+        before = [lasts[item.track] for item in chosen]
         if zoom is not None:
-            tidy(records, zoom)
-        measure_records(records, sight.size, [lasts[item.track] for item in chosen], zoom)
+            tidy(records, zoom, sight.size, before)
+        measure_records(records, sight.size, before, zoom)
         kept: dict[Track, list[FrameRecord]] = {}
         for item in chosen:
             kept.setdefault(item.track, []).append(item.record)

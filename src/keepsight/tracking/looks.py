@@ -64,11 +64,30 @@ def region_of(track: Track, step: Step, size: tuple[int, int], zoom: Zoom | None
     return zoom.follow(last.box, last.extent, before, size, ahead(last, step, zoom))
 
 
-def tidy(records: Sequence[FrameRecord], zoom: Zoom) -> None:
-    """Drops stray pieces of masks before they are remembered: what stays behind on something else grows there."""
-    for record in records:
-        if zoom.stray and record.logits is not None:
-            record.logits = drop_strays(record.logits, zoom.stray)
+def tidy(
+    records: Sequence[FrameRecord], zoom: Zoom, size: tuple[int, int], lasts: Sequence[FrameRecord | None]
+) -> None:
+    """Drops stray pieces of masks before they are remembered: what stays behind on something else, or comes in elsewhere, grows
+    there.
+
+    Args:
+        lasts: where each object was last.
+    """
+    for record, last in zip(records, lasts, strict=True):
+        if not zoom.stray or record.logits is None:
+            continue
+        before = None
+        if last is not None and last.box is not None and not last.lost:
+            region, (height, width) = record.region or Region.whole(*size), record.logits.shape
+            x1, y1, x2, y2 = last.box
+            across, down = width / region.width, height / region.height
+            before = (
+                (x1 - region.x1) * across,
+                (y1 - region.y1) * down,
+                (x2 - region.x1) * across,
+                (y2 - region.y1) * down,
+            )
+        record.logits = drop_strays(record.logits, zoom.stray, before)
 
 
 def measure_records(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -136,38 +137,102 @@ def move_logits(logits: Tensor, source: Region, target: Region) -> Tensor:
     return (moved[0, 0] + OUTSIDE_LOGIT).to(logits.dtype)
 
 
-def drop_strays(logits: Tensor, reach: float) -> Tensor:
-    """Takes away pieces of a mask that are less than half of its largest piece and lie far from it.
+@dataclass(frozen=True)
+class _Pieces:
+    """Connected pieces of a mask; 0 is the background.
+
+    inside: the mask's box, as slices; labels: of its cells; stats: a row a piece, as OpenCV has them, within the box.
+    """
+
+    inside: tuple[slice, slice]
+    labels: NDArray[np.int32]
+    stats: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, logits: Tensor) -> _Pieces | None:
+        """``None`` where there are not two of them."""
+        positive = (logits > 0).to(torch.uint8).cpu().numpy()
+        # Only where there is something: labelling an empty frame takes as long as labelling a full one.
+        x, y, width, height = cv2.boundingRect(positive)
+        if not width:
+            return None
+        inside = slice(y, y + height), slice(x, x + width)
+        part = np.ascontiguousarray(positive[inside])
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
+        return cls(inside, np.asarray(labels, np.int32), np.asarray(stats, np.int32)) if count > 2 else None
+
+    @property
+    def areas(self) -> NDArray[np.int32]:
+        return self.stats[:, cv2.CC_STAT_AREA]
+
+    def far_from(self, main: int, reach: float) -> NDArray[np.bool_]:
+        """Pieces whose boxes are further from that of a piece than ``reach`` times its larger side."""
+        limit = reach * max(self.stats[main, cv2.CC_STAT_WIDTH], self.stats[main, cv2.CC_STAT_HEIGHT])
+
+        def gap(place: int, length: int) -> NDArray[np.int32]:
+            start, end = self.stats[:, place], self.stats[:, place] + self.stats[:, length]
+            return np.maximum(0, np.maximum(start - end[main], start[main] - end))
+
+        across, down = gap(cv2.CC_STAT_LEFT, cv2.CC_STAT_WIDTH), gap(cv2.CC_STAT_TOP, cv2.CC_STAT_HEIGHT)
+        return np.asarray(np.hypot(across, down) > limit)
+
+    def apart_from(self, box: Box) -> NDArray[np.bool_]:
+        """Pieces whose boxes do not touch a box, in cells."""
+        x = self.stats[:, cv2.CC_STAT_LEFT] + self.inside[1].start
+        y = self.stats[:, cv2.CC_STAT_TOP] + self.inside[0].start
+        width, height = self.stats[:, cv2.CC_STAT_WIDTH], self.stats[:, cv2.CC_STAT_HEIGHT]
+        return np.asarray((x >= box[2]) | (y >= box[3]) | (x + width <= box[0]) | (y + height <= box[1]))
+
+    def without(self, logits: Tensor, dropped: NDArray[np.bool_]) -> Tensor:
+        """The mask without some of its pieces."""
+        dropped[0] = False
+        if not dropped.any():
+            return logits
+        kept = logits.clone()
+        kept[self.inside].masked_fill_(torch.from_numpy(dropped[self.labels]).to(logits.device), OUTSIDE_LOGIT)
+        return kept
+
+
+def drop_strays(logits: Tensor, reach: float, before: Box | None = None) -> Tensor:
+    """Takes away pieces of a mask that lie far from its largest piece, and are less than half of it or new.
 
     Args:
         logits: ``(h, w)``; returned unchanged when there is nothing to take away.
         reach: how far is far, over the larger side of the largest piece.
+        before: the box, in cells, where the object was; a piece that does not touch it is new if the largest one does.
+            ``None``: that is not known.
     """
-    positive = (logits > 0).to(torch.uint8).cpu().numpy()
-    # Only where there is something: labelling an empty frame takes as long as labelling a full one.
-    x, y, width, height = cv2.boundingRect(positive)
-    if not width:
+    pieces = _Pieces.of(logits)
+    if pieces is None:
         return logits
-    inside = slice(y, y + height), slice(x, x + width)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(positive[inside]), connectivity=8)
-    if count <= 2:  # the background and one piece
-        return logits
-    main = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    limit = reach * max(stats[main, cv2.CC_STAT_WIDTH], stats[main, cv2.CC_STAT_HEIGHT])
+    main = 1 + int(pieces.areas[1:].argmax())
+    stray = pieces.areas < 0.5 * pieces.areas[main]
+    if before is not None:
+        new = pieces.apart_from(before)
+        stray |= new & ~new[main]
+    return pieces.without(logits, pieces.far_from(main, reach) & stray)
 
-    def gap(place: int, length: int) -> NDArray[np.int32]:
-        start, end = stats[:, place], stats[:, place] + stats[:, length]
-        return np.maximum(0, np.maximum(start - end[main], start[main] - end))
 
-    far = np.hypot(gap(cv2.CC_STAT_LEFT, cv2.CC_STAT_WIDTH), gap(cv2.CC_STAT_TOP, cv2.CC_STAT_HEIGHT)) > limit
-    far &= stats[:, cv2.CC_STAT_AREA] < 0.5 * stats[main, cv2.CC_STAT_AREA]
-    far[0] = False
-    if not far.any():
+def keep_clicked(logits: Tensor, cells: Sequence[tuple[float, float]], reach: float) -> Tensor:
+    """Takes away pieces of a mask that were not clicked on and lie far from those that were.
+
+    Args:
+        logits: ``(h, w)``; returned unchanged when there is nothing to take away, or no click lies on the mask.
+        cells: x and y of what was clicked on, in cells.
+        reach: how far is far, over the larger side of a clicked piece.
+    """
+    pieces = _Pieces.of(logits)
+    if pieces is None:
         return logits
-    stray = torch.from_numpy(far[labels]).to(logits.device)
-    kept = logits.clone()
-    kept[inside].masked_fill_(stray, OUTSIDE_LOGIT)
-    return kept
+    rows, columns = pieces.inside
+    clicked = {
+        int(pieces.labels[int(y) - rows.start, int(x) - columns.start])
+        for x, y in cells
+        if rows.start <= int(y) < rows.stop and columns.start <= int(x) < columns.stop
+    } - {0}
+    if not clicked:
+        return logits
+    return pieces.without(logits, np.logical_and.reduce([pieces.far_from(piece, reach) for piece in clicked]))
 
 
 def measure(logits: Tensor, tail: float = 0.01) -> tuple[list[int], list[Box | None]]:

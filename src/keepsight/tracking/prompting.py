@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from keepsight.memory import FrameRecord, Role, Selection, Step
 from keepsight.tracking.appearance import learn_colours
 from keepsight.tracking.calls import Calls
 from keepsight.tracking.looks import Look, PreviousMask, best_look, closer, hull, measure_records
-from keepsight.tracking.masks import fill_holes, mask_to_model, measure, move_logits
+from keepsight.tracking.masks import fill_holes, keep_clicked, mask_to_model, measure, move_logits
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, PointsAndLabels, Track
 
@@ -98,7 +99,10 @@ class Prompting:
         if self._zoom is not None:
             # What a box or a mask that is there already frames is no question of part or whole.
             bonus = () if prompt.box is not None or previous is not None else info.whole_bonus
+        # A box and a mask that is there already say where the object is; of clicks alone the model may take what is like it too.
+        clicks = prompt.positive_points() if prompt.box is None and previous is None else []
         chosen = best_look(looks, bonus)
+        looks[chosen[0]] = self._as_clicked(looks[chosen[0]], chosen[1], clicks)
         if self._zoom is not None and not hurried:
             nearer = closer(looks[chosen[0]], chosen[1], self._zoom, sight.size)
             if nearer is not None:
@@ -107,6 +111,7 @@ class Prompting:
                 guess = PreviousMask(first.logits[candidate], first.region) if info.feeds_back_logits else None
                 looks = self._answer(said, [nearer], selection, step, sight, fed_back or guess, threshold)
                 chosen = best_look(looks, bonus)
+                looks[chosen[0]] = self._as_clicked(looks[chosen[0]], chosen[1], clicks)
         look, best = looks[chosen[0]], chosen[1]
         record = FrameRecord(
             frame=step.frame,
@@ -120,6 +125,17 @@ class Prompting:
         )
         measure_records([record], sight.size, [None])
         return record
+
+    def _as_clicked(self, look: Look, candidate: int, clicks: Sequence[tuple[float, float]]) -> Look:
+        """A look without what lies far from all that was clicked on, in one of its masks."""
+        if self._zoom is None or not self._zoom.stray or not clicks:
+            return look
+        height, width = look.logits.shape[-2:]
+        at = look.region
+        cells = [((x - at.x1) / at.width * width, (y - at.y1) / at.height * height) for x, y in clicks]
+        logits = look.logits.clone()
+        logits[candidate] = keep_clicked(logits[candidate], cells, self._zoom.stray)
+        return replace(look, logits=logits)
 
     def regions_of_click(self, points: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[Region]:
         """Where to look to answer the first clicks about an object on a frame."""
@@ -135,8 +151,7 @@ class Prompting:
             box = previous.box()
             if box is not None:
                 return [self._zoom.close_up(hull([box], prompt.points), size)]
-        positive = [point for point, label in zip(prompt.points, prompt.labels, strict=True) if label == 1]
-        return self.regions_of_click(positive or prompt.points, size)
+        return self.regions_of_click(prompt.positive_points() or prompt.points, size)
 
     def _answer(
         self,

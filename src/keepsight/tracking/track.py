@@ -24,6 +24,10 @@ class FramePrompt:
     box: Box | None = None
     mask: Mask | None = None
 
+    def positive_points(self) -> list[tuple[float, float]]:
+        """Where somebody said that the object is."""
+        return [point for point, label in zip(self.points, self.labels, strict=True) if label == 1]
+
     def as_points(self) -> PointsAndLabels:
         """Points and labels for the decoder; a box becomes its corners (labels 2, 3), placed first."""
         if self.box is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ from keepsight.tracking.masks import mask_to_model
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.session import Session
 from keepsight.tracking.sight import Sight
-from keepsight.tracking.track import Track
+from keepsight.tracking.track import Track, positive_points
 from keepsight.video import VideoSource
 
 Signature: TypeAlias = bytes
@@ -263,10 +263,9 @@ class LiveSession(Session):
             self._shown[item.object_id] = {at: mask for at, mask in notes.items() if at in held}
 
 
-def _asked(prompt: Prompt) -> tuple[tuple[float, float], ...]:
+def _asked(prompt: Prompt) -> Sequence[tuple[float, float]]:
     """The points that looks are made around."""
-    positive = tuple(point for point, label in zip(prompt.points, prompt.labels, strict=True) if label == 1)
-    return positive or prompt.points
+    return positive_points(prompt.points, prompt.labels) or prompt.points
 
 
 def _logit(probability: float) -> float:

@@ -42,6 +42,15 @@ class Region(NamedTuple):
         across, down = self.width / columns, self.height / rows
         return (self.x1 + x1 * across, self.y1 + y1 * down, self.x1 + x2 * across, self.y1 + y2 * down)
 
+    def point_to_grid(self, x: float, y: float, rows: int, columns: int) -> tuple[float, float]:
+        """A point in px of the frame, in cells of a ``rows`` x ``columns`` grid over this region; it may lie beside it."""
+        return (x - self.x1) / self.width * columns, (y - self.y1) / self.height * rows
+
+    def box_to_grid(self, box: Box, rows: int, columns: int) -> Box:
+        """The way back from :meth:`box_from_grid`."""
+        x1, y1, x2, y2 = box
+        return (*self.point_to_grid(x1, y1, rows, columns), *self.point_to_grid(x2, y2, rows, columns))
+
     def placement_in(self, other: Region) -> Placement:
         """How places of this region are placed in ``other``."""
         return (

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from keepsight.core import Region
+from keepsight.core import Placement, Region
 from keepsight.core.errors import InputError
 from keepsight.memory import FrameRecord, Selection, Step
 from keepsight.models.backbone import (
@@ -86,7 +86,7 @@ class Calls:
         """Points in px of the frame as ``(P, 2)`` in px of the model input."""
         side = self.backbone.info.image_size
         return torch.tensor(
-            [((x - region.x1) / region.width * side, (y - region.y1) / region.height * side) for x, y in points],
+            [region.point_to_grid(x, y, side, side) for x, y in points],
             dtype=torch.float32,
         )
 
@@ -156,9 +156,7 @@ class Calls:
             self.encode(group, masks, [record.object_score for record in group], sight, binarize=True)
 
 
-def _placement(
-    record: FrameRecord, region: Region, frame: int, pace: tuple[float, float]
-) -> tuple[float, float, float, float] | None:
+def _placement(record: FrameRecord, region: Region, frame: int, pace: tuple[float, float]) -> Placement | None:
     """Of a remembered frame's view in the present one; ``None`` where they are the same."""
     # What a person has said may be long ago.
     by_x, by_y = (0.0, 0.0) if record.conditioning else (way * (frame - record.frame) for way in pace)

@@ -78,15 +78,8 @@ def tidy(
             continue
         before = None
         if last is not None and last.box is not None and not last.lost:
-            region, (height, width) = record.region or Region.whole(*size), record.logits.shape
-            x1, y1, x2, y2 = last.box
-            across, down = width / region.width, height / region.height
-            before = (
-                (x1 - region.x1) * across,
-                (y1 - region.y1) * down,
-                (x2 - region.x1) * across,
-                (y2 - region.y1) * down,
-            )
+            region = record.region or Region.whole(*size)
+            before = region.box_to_grid(last.box, *record.logits.shape)
         record.logits = drop_strays(record.logits, zoom.stray, before)
 
 

@@ -16,7 +16,7 @@ from keepsight.tracking.calls import Calls
 from keepsight.tracking.looks import Look, PreviousMask, best_look, closer, hull, measure_records
 from keepsight.tracking.masks import fill_holes, keep_clicked, mask_to_model, measure, move_logits
 from keepsight.tracking.sight import Sight
-from keepsight.tracking.track import FramePrompt, PointsAndLabels, Track
+from keepsight.tracking.track import FramePrompt, PointsAndLabels, Track, positive_points
 
 REFINE_CLAMP = 32.0
 """Previous logits are clamped to +-32 before they are fed back (SAM 2's predictor)."""
@@ -100,7 +100,7 @@ class Prompting:
             # What a box or a mask that is there already frames is no question of part or whole.
             bonus = () if prompt.box is not None or previous is not None else info.whole_bonus
         # A box and a mask that is there already say where the object is; of clicks alone the model may take what is like it too.
-        clicks = prompt.positive_points() if prompt.box is None and previous is None else []
+        clicks = positive_points(prompt.points, prompt.labels) if prompt.box is None and previous is None else []
         chosen = best_look(looks, bonus)
         looks[chosen[0]] = self._as_clicked(looks[chosen[0]], chosen[1], clicks)
         if self._zoom is not None and not hurried:
@@ -130,9 +130,7 @@ class Prompting:
         """A look without what lies far from all that was clicked on, in one of its masks."""
         if self._zoom is None or not self._zoom.stray or not clicks:
             return look
-        height, width = look.logits.shape[-2:]
-        at = look.region
-        cells = [((x - at.x1) / at.width * width, (y - at.y1) / at.height * height) for x, y in clicks]
+        cells = [look.region.point_to_grid(x, y, *look.logits.shape[-2:]) for x, y in clicks]
         logits = look.logits.clone()
         logits[candidate] = keep_clicked(logits[candidate], cells, self._zoom.stray)
         return replace(look, logits=logits)
@@ -151,7 +149,7 @@ class Prompting:
             box = previous.box()
             if box is not None:
                 return [self._zoom.close_up(hull([box], prompt.points), size)]
-        return self.regions_of_click(prompt.positive_points() or prompt.points, size)
+        return self.regions_of_click(positive_points(prompt.points, prompt.labels) or prompt.points, size)
 
     def _answer(
         self,

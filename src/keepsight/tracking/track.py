@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,16 +25,17 @@ class FramePrompt:
     box: Box | None = None
     mask: Mask | None = None
 
-    def positive_points(self) -> list[tuple[float, float]]:
-        """Where somebody said that the object is."""
-        return [point for point, label in zip(self.points, self.labels, strict=True) if label == 1]
-
     def as_points(self) -> PointsAndLabels:
         """Points and labels for the decoder; a box becomes its corners (labels 2, 3), placed first."""
         if self.box is None:
             return self.points, self.labels
         x1, y1, x2, y2 = self.box
         return [(x1, y1), (x2, y2), *self.points], [2, 3, *self.labels]
+
+
+def positive_points(points: Sequence[tuple[float, float]], labels: Sequence[int]) -> list[tuple[float, float]]:
+    """Where somebody said that the object is."""
+    return [point for point, label in zip(points, labels, strict=True) if label == 1]
 
 
 @dataclass

@@ -42,8 +42,8 @@ class Zoom:
         found_likeness: least likeness of its colours, in [0, 1] (:func:`keepsight.tracking.appearance.likeness`).
         kept_likeness: the same for the little that is left of an object that is being followed.
         stray: pieces of a mask further from its largest piece than this, over that piece's larger side, are not of the
-            object, unless they are half as large; nor are those as far from all that clicks were given on. 0 keeps all. Up:
-            keeps what an occluder cut off, and leaks as well.
+            object, unless they are half as large and where it was a frame before; nor are those as far from all that clicks
+            were given on. 0 keeps all. Up: keeps what an occluder cut off, and leaks as well.
         search_context: side of the tiles in which a lost object is searched, over the object's larger side.
         pyramid_step: factor between the sides of the looks with which a click without a mask is answered.
         pyramid_least_px: side of the closest of them.

@@ -102,7 +102,7 @@ def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path, text, said):
     assert "\n" not in str(caught.value)
 
 
-HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}\udce9"
+HOSTILE = "<script>alert(1)</script>\"'&{{ 1234*4321 }}\udce9"
 
 
 def _run(videos=3, frames=40):
@@ -221,7 +221,7 @@ def test_text_from_outside_is_shown_and_never_run(tmp_path):
     parser = _Tags()
     parser.feed(page)
     assert parser.scripts == 1  # ours
-    assert "49" not in "".join(parser.texts_with("alert(1)"))
+    assert str(1234 * 4321) not in "".join(parser.texts_with("alert(1)"))
     assert all(not name.startswith("on") for name in parser.attributes)
 
 

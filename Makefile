@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test lint install page clean
+.PHONY: demo test search lint install page clean
 
 install: $(STAMP)
 
@@ -30,6 +30,10 @@ lint: $(STAMP)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The property tests on examples drawn anew. What fails here becomes an `@example` of its test.
+search: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile default $$(grep -rl "from hypothesis" tests --include="test_*.py")
 
 # The browser page, from ui/ into src/keepsight/server/static; needed only after a change in ui/ (Node 20.19 or newer).
 page:

@@ -33,7 +33,7 @@ test: lint
 
 # The property tests on examples drawn anew. What fails here becomes an `@example` of its test.
 search: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile default $$(grep -rl "from hypothesis" tests --include="test_*.py")
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile new $$(grep -rl "from hypothesis" tests --include="test_*.py")
 
 # The browser page, from ui/ into src/keepsight/server/static; needed only after a change in ui/ (Node 20.19 or newer).
 page:

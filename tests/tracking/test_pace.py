@@ -55,6 +55,15 @@ def test_what_was_long_lost_is_found_without_a_pace():
         assert (PACE_X in now.marks) == known
 
 
+def test_what_vanishes_right_away_has_no_pace_rather_than_none():
+    box = (100, 100, 140, 120)
+    assert paced(box, box, shown=False) == (None, None)
+    before = Zoom().close_up(box, SIZE)
+    looks = [Zoom().search(box, 40, 1, before, SIZE, paced=paced) for paced in (True, False)]
+    assert looks[0] == before
+    assert looks[1].width == 1.5 * before.width
+
+
 @pytest.mark.parametrize(("frame", "reverse"), [(11, False), (9, True)])
 def test_a_lost_object_is_looked_for_further_on_but_not_for_ever(frame, reverse):
     way, zoom = frame - 10, Zoom()

@@ -11,7 +11,7 @@ from torch import Tensor
 from keepsight.core import Box, Region
 from keepsight.memory import FrameRecord, Step
 from keepsight.tracking.masks import drop_strays, measure
-from keepsight.tracking.pace import ahead, note_pace
+from keepsight.tracking.pace import ahead, note_pace, pace_known
 from keepsight.tracking.track import Track
 from keepsight.tracking.zoom import Zoom
 
@@ -60,7 +60,9 @@ def region_of(track: Track, step: Step, size: tuple[int, int], zoom: Zoom | None
         return whole
     before = last.region or whole
     if last.lost:
-        return zoom.search(last.box, last.extent, last.lost, before, size, ahead(last, step, zoom))
+        return zoom.search(
+            last.box, last.extent, last.lost, before, size, ahead(last, step, zoom), paced=pace_known(last)
+        )
     return zoom.follow(last.box, last.extent, before, size, ahead(last, step, zoom))
 
 
@@ -74,13 +76,22 @@ def tidy(
         lasts: where each object was last.
     """
     for record, last in zip(records, lasts, strict=True):
-        if not zoom.stray or record.logits is None:
-            continue
-        before = None
-        if last is not None and last.box is not None and not last.lost:
-            region = record.region or Region.whole(*size)
-            before = region.box_to_grid(last.box, *record.logits.shape)
-        record.logits = drop_strays(record.logits, zoom.stray, before)
+        if record.logits is not None:
+            record.logits = without_strays(record.logits, record.region or Region.whole(*size), zoom, last)
+
+
+def without_strays(logits: Tensor, region: Region, zoom: Zoom, last: FrameRecord | None) -> Tensor:
+    """A mask, logits ``(h, w)`` over a region, without stray pieces; unchanged where there are none.
+
+    Args:
+        last: where the object was last.
+    """
+    if not zoom.stray:
+        return logits
+    before = None
+    if last is not None and last.box is not None and not last.lost:
+        before = region.box_to_grid(last.box, *logits.shape)
+    return drop_strays(logits, zoom.stray, before)
 
 
 def measure_records(

@@ -28,6 +28,11 @@ KEPT = 0.8
 """What is left of a lost object's pace a step later: all in all it is looked for five steps ahead at most."""
 
 
+def pace_known(record: FrameRecord) -> bool:
+    """Whether the object was seen to move, or to stand, before this record; not where it was pointed at or has come back."""
+    return PACE_X in record.marks
+
+
 def ahead(last: FrameRecord, step: Step, zoom: Zoom) -> tuple[float, float]:
     """Px that an object has moved since it was seen last, if it went on as it did; slower and slower while it is lost.
 
@@ -61,8 +66,10 @@ def note_pace(record: FrameRecord, last: FrameRecord, *, shown: bool) -> None:
     pace = [last.marks.get(PACE_X, 0.0), last.marks.get(PACE_Y, 0.0)]
     frames = record.frame - last.frame
     sure = shown and not last.lost and record.iou >= LEAST_IOU
+    if not (sure or pace_known(last)):
+        return
     if sure and frames and record.box is not None and last.box is not None:
-        rate = RATE if PACE_X in last.marks else 1.0
+        rate = RATE if pace_known(last) else 1.0
         for axis in (0, 1):
             low, high = record.box[axis] - last.box[axis], record.box[axis + 2] - last.box[axis + 2]
             if abs(high - low) <= STEADY_SHARE * record.extent + 1:

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from keepsight.core import Region
+from keepsight.core import Box, Region
 from keepsight.tracking.appearance import resemblance
-from keepsight.tracking.looks import alike
+from keepsight.tracking.looks import alike, without_strays
+from keepsight.tracking.masks import measure
+from keepsight.tracking.pace import pace_known
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.units import Unit, best_boxes
 from keepsight.tracking.zoom import Zoom
@@ -22,8 +24,8 @@ def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> li
     """Moves the region of objects that were not seen well in the first one; gives the units to decode again.
 
     A lost object that seems to be found is confirmed from near before anybody is told; a mask that runs into the
-    border of its region is seen whole; where a fast thing is not to be seen, more is looked at, for it is in the
-    neighbourhood. All hypotheses of an object look at the same region.
+    border of its region is seen whole; where a fast thing is not to be seen, or one of which nobody knows yet whether it is
+    fast, more is looked at, for it is in the neighbourhood. All hypotheses of an object look at the same region.
     """
     regions: dict[int, Region] = {}
     boxes = best_boxes(units, size)
@@ -33,8 +35,8 @@ def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> li
         if id(unit.track) in regions:
             continue
         if box is None:
-            vanished = id(unit.track) not in shown and unit.pace != (0.0, 0.0)
-            better = zoom.wider(unit.region, size) if vanished else None
+            fast = unit.pace != (0.0, 0.0) or (last is not None and not last.lost and not pace_known(last))
+            better = zoom.wider(unit.region, size) if fast and id(unit.track) not in shown else None
         elif last is not None and last.lost:
             better = zoom.close_up(box, size)
             if alike(better, unit.region):
@@ -53,8 +55,8 @@ def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> li
 def dismiss(units: Sequence[Unit], sight: Sight, zoom: Zoom, absent: Tensor | None) -> None:
     """Takes back what is not the object, by its size and colours.
 
-    A lost object that seems to be found is checked always; one that is being followed only when next to nothing is
-    left of it, for that is how a mask stays behind on something else when its object leaves.
+    A lost object that seems to be found is checked always; one that is being followed only when its size has changed, for
+    that is how a mask stays behind on something else when its object leaves, or spreads to what comes near.
 
     Args:
         absent: pointer ``(1, C)`` of an object that is not there, where the model has one.
@@ -63,19 +65,29 @@ def dismiss(units: Sequence[Unit], sight: Sight, zoom: Zoom, absent: Tensor | No
         if box is None or unit.last is None or not unit.last.extent:
             continue
         offer = unit.offer
+        iou = float(offer.ious.max())
+        if iou >= zoom.part_iou and zoom.swollen(box, unit.last.extent):
+            box = _tidy_box(unit, sight.size, zoom)
         if unit.last.lost or unit.searching:
-            fits = zoom.plausible(box, unit.last.extent, float(offer.ious.max()))
+            fits = zoom.plausible(box, unit.last.extent, iou)
             keep = fits and _likeness(unit, sight) >= zoom.found_likeness
-        elif zoom.remnant(box, unit.last.extent):
-            keep = _likeness(unit, sight) >= zoom.kept_likeness
         else:
-            keep = True
+            least = zoom.least_likeness(box, unit.last.extent)
+            keep = not least or _likeness(unit, sight) >= least
         if not keep:
             pointers = offer.pointers
             if pointers is not None and absent is not None:
                 pointers = absent.expand_as(pointers)
             score = min(offer.object_score, DISMISSED_SCORE)
             unit.offer = replace(offer, masks=offer.masks.emptied(), object_score=score, pointers=pointers)
+
+
+def _tidy_box(unit: Unit, size: tuple[int, int], zoom: Zoom) -> Box:
+    """Box in px of the frame of the best candidate as it would be remembered, which must not be empty."""
+    logits = without_strays(unit.offer.masks[unit.offer.best], unit.region, zoom, unit.last)
+    _, (box,) = measure(logits[None])
+    assert box is not None, "the largest piece stays"
+    return unit.region.box_from_grid(box, *logits.shape)
 
 
 def _likeness(unit: Unit, sight: Sight) -> float:

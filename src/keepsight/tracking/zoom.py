@@ -41,6 +41,7 @@ class Zoom:
         part_iou: IoU estimate from which it may be half as large again, for it may be a part that comes out first.
         found_likeness: least likeness of its colours, in [0, 1] (:func:`keepsight.tracking.appearance.likeness`).
         kept_likeness: the same for the little that is left of an object that is being followed.
+        shrunk_likeness: the same for a part of it.
         stray: pieces of a mask further from its largest piece than this, over that piece's larger side, are not of the
             object, unless they are half as large and where it was a frame before; nor are those as far from all that clicks
             were given on. 0 keeps all. Up: keeps what an occluder cut off, and leaks as well.
@@ -61,6 +62,7 @@ class Zoom:
     part_iou: float = 0.8
     found_likeness: float = 0.86
     kept_likeness: float = 0.7
+    shrunk_likeness: float = 0.45
     stray: float = 0.25
     search_context: float = 6.0
     pyramid_step: float = 2.0
@@ -81,8 +83,9 @@ class Zoom:
                 raise InputError(f"zoom: {name} must be at least {least}, got {getattr(self, name)}.")
         if not 0 < self.whole_share <= 1 or not 0 < self.drift < 0.5:
             raise InputError("zoom: whole_share must be in (0, 1] and drift in (0, 0.5).")
-        if not all(0 <= value <= 1 for value in (self.part_iou, self.found_likeness, self.kept_likeness)):
-            raise InputError("zoom: part_iou, found_likeness and kept_likeness must be in [0, 1].")
+        likenesses = self.found_likeness, self.kept_likeness, self.shrunk_likeness
+        if not all(0 <= value <= 1 for value in (self.part_iou, *likenesses)):
+            raise InputError("zoom: part_iou, found_likeness, kept_likeness and shrunk_likeness must be in [0, 1].")
         if self.least_px < 8 or self.pyramid_least_px < 8:
             raise InputError("zoom: least_px and pyramid_least_px must be at least 8.")
 
@@ -108,9 +111,20 @@ class Zoom:
         least = 1 / self.found_ratio if iou < self.part_iou else 0.5 / self.found_ratio
         return least <= ratio <= self.found_ratio
 
-    def remnant(self, box: Box, extent: float) -> bool:
-        """Whether next to nothing is left of an object of ``extent``."""
-        return _extent(box) < 0.4 * extent
+    def swollen(self, box: Box, extent: float) -> bool:
+        """Whether what is seen at ``box`` is much larger than an object of ``extent`` can have become in a step."""
+        return _extent(box) > 1.5 * extent
+
+    def least_likeness(self, box: Box, extent: float) -> float:
+        """Least likeness of its colours that an object of ``extent`` must have that is followed and now seen at ``box``.
+
+        The more its size says that it is something else, the more its colours must say that it is not. Colours alone decide
+        nothing: they change with the light.
+        """
+        ratio = _extent(box) / max(extent, 1.0)
+        if self.swollen(box, extent):
+            return self.found_likeness
+        return self.kept_likeness if ratio < 0.4 else self.shrunk_likeness if ratio < 0.75 else 0.0
 
     def follow(
         self, box: Box, extent: float, before: Region, size: tuple[int, int], ahead: tuple[float, float] = (0.0, 0.0)
@@ -145,17 +159,20 @@ class Zoom:
         before: Region,
         size: tuple[int, int],
         ahead: tuple[float, float] = (0.0, 0.0),
+        *,
+        paced: bool = True,
     ) -> Region:
         """The region in which to look for an object that was last seen at ``box``, ``lost`` steps ago (1 or more).
 
         Args:
             ahead: px that it is likely to have moved since; 0 for slow objects.
+            paced: whether it is known how fast it is.
         """
         whole = Region.whole(*size)
         near = self.context * extent
         box = _shifted(box, ahead)
         if lost == 1:
-            return before if ahead == (0.0, 0.0) else self._square(box, 1.5 * near, size)
+            return before if paced and ahead == (0.0, 0.0) else self._square(box, 1.5 * near, size)
         # No further than it would still be seen in: an object of a few cells is found in tiles, not in the whole frame.
         seen = extent >= SEEN_SHARE * max(size)
         widest = max(size) * self.whole_share if seen else 1.25 * self.search_context * extent

@@ -1,0 +1,111 @@
+"""What is found in an object's place and is not it is taken back, by its size and colours."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import keepsight
+from keepsight.core import Region
+from keepsight.memory import FrameRecord, Role, Selection
+from keepsight.tracking import Zoom
+from keepsight.tracking.appearance import colours_of
+from keepsight.tracking.candidates import CandidateMasks
+from keepsight.tracking.recognition import DISMISSED_SCORE, dismiss, second_looks
+from keepsight.tracking.track import Track
+from keepsight.tracking.units import Offer, Unit
+from keepsight.video import ArrayVideo
+
+SIZE = (200, 300)
+REGION = Region(50, 40, 178, 168)  # 128 px: a cell of the 64 x 64 logits is two of them
+RED, BLUE = (200, 40, 40), (40, 60, 200)
+
+
+def square(x: int, y: int, width: int, height: int) -> torch.Tensor:
+    """Logits of a rectangle, in px of the frame."""
+    logits = torch.full((64, 64), -5.0)
+    logits[
+        (y - REGION.y1) // 2 : (y + height - REGION.y1) // 2, (x - REGION.x1) // 2 : (x + width - REGION.x1) // 2
+    ] = 5
+    return logits
+
+
+def found(logits: torch.Tensor, colour, *, lost=0, iou=0.9, box=(100.0, 80.0, 140.0, 120.0), **marks) -> Unit:
+    """One red object of 40 px, last seen at ``box``; what is found on a frame that has ``colour`` everywhere."""
+    red = np.full((*SIZE, 3), RED, np.uint8)
+    track = Track(1, SimpleNamespace())  # type: ignore[arg-type]
+    track.colours = colours_of(red, np.ones(SIZE, bool))
+    last = FrameRecord(10, Role.TRACK, box=box, extent=40.0, lost=lost, marks=marks)
+    unit = Unit(track, 0, REGION, Selection([], []), None, None, last)
+    masks = CandidateMasks(None, None, 0, logits[None])  # type: ignore[arg-type]
+    masks._full = {0: logits}
+    unit.offer = Offer(masks, torch.tensor([iou]), 3.0, None)
+    sight = SimpleNamespace(
+        size=SIZE, pixels=lambda region: np.full((region.height, region.width, 3), colour, np.uint8)
+    )
+    dismiss([unit], sight, Zoom(), None)  # type: ignore[arg-type]
+    return unit
+
+
+def stays(unit: Unit) -> bool:
+    return unit.offer.object_score > DISMISSED_SCORE
+
+
+@pytest.mark.parametrize(
+    ("ratio", "least"),
+    [(0.39, "kept_likeness"), (0.4, "shrunk_likeness"), (0.74, "shrunk_likeness"), (1.51, "found_likeness")],
+)
+def test_the_odder_its_size_the_more_alike_it_must_be(ratio, least):
+    zoom = Zoom()
+    assert zoom.least_likeness((10.0, 10.0, 10 + 100 * ratio, 20.0), 100.0) == getattr(zoom, least)
+
+
+@pytest.mark.parametrize("ratio", [0.75, 1.0, 1.5])
+def test_colours_alone_decide_nothing(ratio):
+    assert Zoom().least_likeness((10.0, 10.0, 10 + 100 * ratio, 20.0), 100.0) == 0.0
+    assert stays(found(square(100, 80, 40, 40), BLUE))  # the light may have changed
+
+
+@pytest.mark.parametrize(("x", "width"), [(84, 80), (100, 24), (100, 12)])
+def test_what_spreads_or_stays_behind_on_other_colours_is_not_the_object(x, width):
+    mask = square(x, 80, width, min(width, 40))
+    assert stays(found(mask, RED))
+    assert not stays(found(mask, BLUE))
+
+
+def test_stray_pieces_do_not_make_a_sure_find_too_large():
+    mask = square(60, 50, 40, 40)
+    mask[54:62, 54:62] = 5  # far away, and small
+    assert stays(found(mask, RED, lost=3))
+    # Of an unsure one they say that it is a guess.
+    assert not stays(found(mask, RED, lost=3, iou=0.5))
+    assert not stays(found(mask, BLUE, lost=3))
+
+
+@pytest.mark.parametrize(("lost", "marks", "wider"), [(0, {}, True), (0, {"pace_x": 0.0}, False), (1, {}, False)])
+def test_more_is_looked_at_for_what_vanishes_before_anybody_knows_how_fast_it_is(lost, marks, wider):
+    unit = found(torch.full((64, 64), -5.0), RED, lost=lost, **marks)
+    again = second_looks([unit], SIZE, Zoom())
+    assert (again == [unit]) == wider
+    assert (unit.region.width > REGION.width) == wider
+
+
+def test_a_thing_that_is_fast_from_the_first_frame_on_is_not_lost():
+    rng = np.random.default_rng(4)
+    ground = np.kron(rng.integers(80, 110, (18, 48, 3), np.uint8), np.ones((20, 20, 1), np.uint8))
+    y, x = np.mgrid[: ground.shape[0], : ground.shape[1]]
+    rgbs, truths = [], []
+    for t in range(6):
+        truth = (x - 100 - 75 * t) ** 2 + (y - 180) ** 2 <= 20**2
+        rgb = ground.copy()
+        rgb[truth] = (230, 190, 40)
+        rgbs.append(rgb)
+        truths.append(truth)
+    session = keepsight.load("builtin", zoom=True).open(ArrayVideo(rgbs))
+    session.add(object_id=1, frame=0, mask=truths[0])
+    shown = {result.frame: result[1].mask.to_array() for result in session.propagate()}
+    ious = [(shown[t] & truths[t]).sum() / (shown[t] | truths[t]).sum() for t in range(1, 6)]
+    assert min(ious) > 0.6

@@ -10,18 +10,25 @@ import torch
 
 import keepsight
 from keepsight.core import Region
-from keepsight.memory import FrameRecord, Role, Selection
+from keepsight.memory import FrameRecord, Role, Selection, Step
 from keepsight.tracking import Zoom
 from keepsight.tracking.appearance import colours_of
 from keepsight.tracking.candidates import CandidateMasks
 from keepsight.tracking.recognition import DISMISSED_SCORE, dismiss, second_looks
 from keepsight.tracking.track import Track
-from keepsight.tracking.units import Offer, Unit
+from keepsight.tracking.units import Offer, Unit, best_boxes
 from keepsight.video import ArrayVideo
 
 SIZE = (200, 300)
 REGION = Region(50, 40, 178, 168)  # 128 px: a cell of the 64 x 64 logits is two of them
 RED, BLUE = (200, 40, 40), (40, 60, 200)
+
+
+class _AsTheyAre:
+    """A backbone whose masks are as large as they were decoded."""
+
+    def sharpen_each(self, features, coarse, views):
+        return coarse
 
 
 def square(x: int, y: int, width: int, height: int) -> torch.Tensor:
@@ -33,20 +40,19 @@ def square(x: int, y: int, width: int, height: int) -> torch.Tensor:
     return logits
 
 
-def found(logits: torch.Tensor, colour, *, lost=0, iou=0.9, box=(100.0, 80.0, 140.0, 120.0), **marks) -> Unit:
-    """One red object of 40 px, last seen at ``box``; what is found on a frame that has ``colour`` everywhere."""
+def found(logits: torch.Tensor, colour, *, red_to=0, lost=0, iou=0.9, **marks) -> Unit:
+    """One red object of 40 px, last seen at 100, 80; what is found on a frame that has ``colour``, and red left of ``red_to``."""
     red = np.full((*SIZE, 3), RED, np.uint8)
     track = Track(1, SimpleNamespace())  # type: ignore[arg-type]
     track.colours = colours_of(red, np.ones(SIZE, bool))
-    last = FrameRecord(10, Role.TRACK, box=box, extent=40.0, lost=lost, marks=marks)
+    last = FrameRecord(10, Role.TRACK, box=(100.0, 80.0, 140.0, 120.0), extent=40.0, lost=lost, marks=marks)
     unit = Unit(track, 0, REGION, Selection([], []), None, None, last)
-    masks = CandidateMasks(None, None, 0, logits[None])  # type: ignore[arg-type]
-    masks._full = {0: logits}
+    masks = CandidateMasks(_AsTheyAre(), None, 0, logits[None])  # type: ignore[arg-type]
     unit.offer = Offer(masks, torch.tensor([iou]), 3.0, None)
-    sight = SimpleNamespace(
-        size=SIZE, pixels=lambda region: np.full((region.height, region.width, 3), colour, np.uint8)
-    )
-    dismiss([unit], sight, Zoom(), None)  # type: ignore[arg-type]
+    frame = np.full((*SIZE, 3), colour, np.uint8)
+    frame[:, :red_to] = RED
+    sight = SimpleNamespace(size=SIZE, pixels=lambda at: frame[at.y1 : at.y2, at.x1 : at.x2])
+    dismiss([unit], Step(11, False, 100), sight, Zoom(), None)  # type: ignore[arg-type]
     return unit
 
 
@@ -74,6 +80,20 @@ def test_what_spreads_or_stays_behind_on_other_colours_is_not_the_object(x, widt
     mask = square(x, 80, width, min(width, 40))
     assert stays(found(mask, RED))
     assert not stays(found(mask, BLUE))
+
+
+def test_of_what_spreads_remains_what_is_where_the_object_is_expected():
+    spread = square(100, 80, 76, 40)  # 36 px too wide
+    assert not stays(found(spread, BLUE))
+    for moved in (0, 10):
+        unit = found(spread, BLUE, red_to=140 + moved, pace_x=float(moved), pace_y=0.0)
+        assert stays(unit)
+        [box] = best_boxes([unit], SIZE)
+        assert box is not None
+        # To a cell: a margin of .15 of its size beyond where it should be by now.
+        assert box[2] == pytest.approx(140 + moved + 6, abs=2)
+        assert box[:2] == (100 + max(moved - 6, 0), 80)
+    assert not stays(found(spread, BLUE, red_to=140, pace_x=60.0, pace_y=0.0))  # it must be elsewhere
 
 
 def test_stray_pieces_do_not_make_a_sure_find_too_large():

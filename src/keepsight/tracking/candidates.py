@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from keepsight.core import Box
 from keepsight.models.backbone import ABSENT_LOGIT, Backbone, ImageFeatures
 
 
@@ -32,6 +33,14 @@ class CandidateMasks:
     def __getitem__(self, candidate: int) -> Tensor:
         """Logits ``(mask_size, mask_size)`` of one candidate."""
         return sharpen_together([(self, candidate)])[0]
+
+    def confined(self, window: Box) -> CandidateMasks:
+        """The same with nothing outside a window, in shares of the view; it may reach beyond it."""
+        side = self._coarse.shape[-1]
+        at = (torch.arange(side, device=self._coarse.device) + 0.5) / side
+        across, down = (at >= window[0]) & (at < window[2]), (at >= window[1]) & (at < window[3])
+        coarse = self._coarse.masked_fill(~(down[:, None] & across), ABSENT_LOGIT)
+        return CandidateMasks(self._backbone, self._features, self._view, coarse)
 
     def emptied(self) -> CandidateMasks:
         """The same without a pixel, as for an object that is not there."""

@@ -150,7 +150,7 @@ class Engine:
         again = second_looks(units, sight.size, zoom)
         if again:
             self._decode(again, step, sight)
-        dismiss(units, sight, zoom, self.backbone.absent_pointer())
+        dismiss(units, step, sight, zoom, self.backbone.absent_pointer())
 
     def _decode(self, units: Sequence[Unit], step: Step, sight: Sight) -> None:
         """Decodes units in as few calls as their prompts allow."""

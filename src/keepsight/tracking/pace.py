@@ -6,6 +6,7 @@ before anybody has looked. Its pace is kept with its records (``marks``), in px 
 
 from __future__ import annotations
 
+from keepsight.core import Box
 from keepsight.memory import FrameRecord, Step
 from keepsight.tracking.zoom import Zoom
 
@@ -51,6 +52,19 @@ def fast_pace(last: FrameRecord, step: Step, zoom: Zoom) -> tuple[float, float]:
     if last.lost or ahead(last, step, zoom) == (0.0, 0.0):
         return 0.0, 0.0
     return last.marks[PACE_X], last.marks[PACE_Y]
+
+
+def expected_box(last: FrameRecord, step: Step, margin: float) -> Box:
+    """Box in px of the frame in which an object is expected that went on from where it was, and ``margin`` of its size around it.
+
+    Args:
+        last: where it was, with its box.
+    """
+    assert last.box is not None, "an object that was seen has a box"
+    frames, around = step.frame - last.frame, margin * last.extent
+    by_x, by_y = (last.marks.get(mark, 0.0) * frames for mark in (PACE_X, PACE_Y))
+    x1, y1, x2, y2 = last.box
+    return x1 + by_x - around, y1 + by_y - around, x2 + by_x + around, y2 + by_y + around
 
 
 def note_pace(record: FrameRecord, last: FrameRecord, *, shown: bool) -> None:

@@ -8,16 +8,21 @@ from dataclasses import replace
 from torch import Tensor
 
 from keepsight.core import Box, Region
+from keepsight.memory import Step
 from keepsight.tracking.appearance import resemblance
 from keepsight.tracking.looks import alike, without_strays
 from keepsight.tracking.masks import measure
-from keepsight.tracking.pace import pace_known
+from keepsight.tracking.pace import expected_box, pace_known
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.units import Unit, best_boxes
 from keepsight.tracking.zoom import Zoom
 
 DISMISSED_SCORE = -2.0
 """Presence logit of something that was found in place of a lost object and is not it."""
+
+CONFINED_MARGIN = 0.15
+"""How far beyond the box in which it is expected an object may be seen beside something that its mask has spread to, over its
+size."""
 
 
 def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> list[Unit]:
@@ -52,11 +57,12 @@ def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> li
     return again
 
 
-def dismiss(units: Sequence[Unit], sight: Sight, zoom: Zoom, absent: Tensor | None) -> None:
+def dismiss(units: Sequence[Unit], step: Step, sight: Sight, zoom: Zoom, absent: Tensor | None) -> None:
     """Takes back what is not the object, by its size and colours.
 
     A lost object that seems to be found is checked always; one that is being followed only when its size has changed, for
-    that is how a mask stays behind on something else when its object leaves, or spreads to what comes near.
+    that is how a mask stays behind on something else when its object leaves, or spreads to what comes near; of the latter
+    remains what lies where the object is expected, if that looks like it.
 
     Args:
         absent: pointer ``(1, C)`` of an object that is not there, where the model has one.
@@ -74,6 +80,8 @@ def dismiss(units: Sequence[Unit], sight: Sight, zoom: Zoom, absent: Tensor | No
         else:
             least = zoom.least_likeness(box, unit.last.extent)
             keep = not least or _likeness(unit, sight) >= least
+            if not keep and zoom.swollen(box, unit.last.extent):
+                keep = _confine(unit, expected_box(unit.last, step, CONFINED_MARGIN), sight, zoom)
         if not keep:
             pointers = offer.pointers
             if pointers is not None and absent is not None:
@@ -88,6 +96,16 @@ def _tidy_box(unit: Unit, size: tuple[int, int], zoom: Zoom) -> Box:
     _, (box,) = measure(logits[None])
     assert box is not None, "the largest piece stays"
     return unit.region.box_from_grid(box, *logits.shape)
+
+
+def _confine(unit: Unit, box: Box, sight: Sight, zoom: Zoom) -> bool:
+    """Leaves of a unit's masks what lies in a box, in px of the frame; all of it, and ``False``, where that is not the object."""
+    region, offer = unit.region, unit.offer
+    unit.offer = replace(offer, masks=offer.masks.confined(region.box_to_grid(box, 1, 1)))
+    if _likeness(unit, sight) >= zoom.shrunk_likeness:
+        return True
+    unit.offer = offer
+    return False
 
 
 def _likeness(unit: Unit, sight: Sight) -> float:

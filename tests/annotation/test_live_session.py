@@ -16,11 +16,25 @@ def tracker():
     return keepsight.load("builtin", device="cpu", zoom=keepsight.Zoom(pyramid_least_px=24, least_px=24))
 
 
-def test_hovering_leaves_its_last_look_for_the_click_and_nothing_else(tracker, monkeypatch):
-    session = LiveSession(tracker.backbone, tracker.policy, tracker.options, clip())
-    encoded = []
+@pytest.fixture
+def encoded(tracker, monkeypatch):
+    """How many views each call of the encoder was asked for."""
+    counts = []
     encode = tracker.backbone.encode_views
-    monkeypatch.setattr(tracker.backbone, "encode_views", lambda views: encoded.append(len(views)) or encode(views))
+    monkeypatch.setattr(tracker.backbone, "encode_views", lambda views: counts.append(len(views)) or encode(views))
+    return counts
+
+
+def two_sessions(tracker):
+    video = clip()
+    return (LiveSession(tracker.backbone, tracker.policy, tracker.options, video) for _ in range(2))
+
+
+CLICK = Prompt(1, 8, ((30.0, 25.0),), (1,))
+
+
+def test_hovering_leaves_its_last_look_for_the_click_and_nothing_else(tracker, encoded):
+    session = LiveSession(tracker.backbone, tracker.policy, tracker.options, clip())
     session.look_at(8)
     assert encoded == [1]
     ready = session._sights.get(8)
@@ -38,42 +52,32 @@ def test_hovering_leaves_its_last_look_for_the_click_and_nothing_else(tracker, m
     assert session.believes(1) == {8: answer.mask.counts}
 
 
-def test_a_place_is_looked_at_in_pieces_and_the_click_there_needs_no_more(tracker, monkeypatch):
-    video = clip()
-    session, other = (LiveSession(tracker.backbone, tracker.policy, tracker.options, video) for _ in range(2))
-    click = Prompt(1, 8, ((30.0, 25.0),), (1,))
-    encoded = []
-    encode = tracker.backbone.encode_views
-    monkeypatch.setattr(tracker.backbone, "encode_views", lambda views: encoded.append(len(views)) or encode(views))
+def test_a_place_is_looked_at_in_pieces_and_the_click_there_needs_no_more(tracker, encoded):
+    session, other = two_sessions(tracker)
     session.look_at(8)
     pieces = []
-    while session.look_closely(click):
+    while session.look_closely(CLICK):
         pieces.append(len(encoded))
     assert sum(encoded) >= 3
     assert max(encoded) <= torch.get_num_threads()  # as many as take no longer than one
     assert len(encoded) == 1 + len(pieces)
-    session.preview(click)
+    session.preview(CLICK)
     looks = len(encoded)
-    answer = session.add_prompt(click)
+    answer = session.add_prompt(CLICK)
     assert len(encoded) == looks
-    assert answer == other.add_prompt(click)
+    assert answer == other.add_prompt(CLICK)
     assert session.object_ids == [1]
 
 
-def test_a_glance_is_there_before_the_looks_and_changes_nothing(tracker, monkeypatch):
-    video = clip()
-    session, other = (LiveSession(tracker.backbone, tracker.policy, tracker.options, video) for _ in range(2))
-    click = Prompt(1, 8, ((30.0, 25.0),), (1,))
-    encoded = []
-    encode = tracker.backbone.encode_views
-    monkeypatch.setattr(tracker.backbone, "encode_views", lambda views: encoded.append(len(views)) or encode(views))
+def test_a_glance_is_there_before_the_looks_and_changes_nothing(tracker, encoded):
+    session, other = two_sessions(tracker)
     session.look_at(8)
-    first = session.glance(click)
+    first = session.glance(CLICK)
     assert first is not None
     assert first.present
     assert encoded == [1]
     assert session.object_ids == []
-    while session.look_closely(click):
+    while session.look_closely(CLICK):
         pass
-    assert session.glance(click) is None
-    assert session.add_prompt(click) == other.add_prompt(click)
+    assert session.glance(CLICK) is None
+    assert session.add_prompt(CLICK) == other.add_prompt(CLICK)

@@ -22,6 +22,10 @@ SEEN_SHARE = 0.05
 """Share of the frame's longer side from which an object is seen in a look at the whole frame: a dozen px of the built-in model's
 256."""
 
+REMNANT, SHRUNK, SWOLLEN = 0.4, 0.75, 1.5
+"""Sides over the believed one: below the first next to nothing is left of an object, below the second a part of it; above the
+third it is more than the object."""
+
 
 @dataclass(frozen=True)
 class Zoom:
@@ -41,7 +45,7 @@ class Zoom:
         part_iou: IoU estimate from which it may be half as large again, for it may be a part that comes out first.
         found_likeness: least likeness of its colours, in [0, 1] (:func:`keepsight.tracking.appearance.likeness`).
         kept_likeness: the same for the little that is left of an object that is being followed.
-        shrunk_likeness: the same for a part of it.
+        shrunk_likeness: the same for a part of it, and for what lies where it is expected of a mask that has spread.
         stray: pieces of a mask further from its largest piece than this, over that piece's larger side, are not of the
             object, unless they are half as large and where it was a frame before; nor are those as far from all that clicks
             were given on. 0 keeps all. Up: keeps what an occluder cut off, and leaks as well.
@@ -113,7 +117,7 @@ class Zoom:
 
     def swollen(self, box: Box, extent: float) -> bool:
         """Whether what is seen at ``box`` is much larger than an object of ``extent`` can have become in a step."""
-        return _extent(box) > 1.5 * extent
+        return _extent(box) > SWOLLEN * extent
 
     def least_likeness(self, box: Box, extent: float) -> float:
         """Least likeness of its colours that an object of ``extent`` must have that is followed and now seen at ``box``.
@@ -121,10 +125,12 @@ class Zoom:
         The more its size says that it is something else, the more its colours must say that it is not. Colours alone decide
         nothing: they change with the light.
         """
-        ratio = _extent(box) / max(extent, 1.0)
         if self.swollen(box, extent):
             return self.found_likeness
-        return self.kept_likeness if ratio < 0.4 else self.shrunk_likeness if ratio < 0.75 else 0.0
+        seen = _extent(box)
+        return (
+            self.kept_likeness if seen < REMNANT * extent else self.shrunk_likeness if seen < SHRUNK * extent else 0.0
+        )
 
     def follow(
         self, box: Box, extent: float, before: Region, size: tuple[int, int], ahead: tuple[float, float] = (0.0, 0.0)

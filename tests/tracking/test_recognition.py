@@ -10,13 +10,14 @@ import torch
 
 import keepsight
 from keepsight.core import Region
-from keepsight.memory import FrameRecord, Role, Selection, Step
+from keepsight.memory import FrameRecord, Role, Selection, SpatialRead, Step
 from keepsight.tracking import Zoom
 from keepsight.tracking.appearance import colours_of
 from keepsight.tracking.candidates import CandidateMasks
-from keepsight.tracking.recognition import DISMISSED_SCORE, dismiss, second_looks
+from keepsight.tracking.pace import on_its_way
+from keepsight.tracking.recognition import DISMISSED_SCORE, dismiss, second_looks, single_out
 from keepsight.tracking.track import Track
-from keepsight.tracking.units import Offer, Unit, best_boxes
+from keepsight.tracking.units import Offer, Unit, best_boxes, units_of
 from keepsight.video import ArrayVideo
 
 SIZE = (200, 300)
@@ -40,8 +41,9 @@ def square(x: int, y: int, width: int, height: int) -> torch.Tensor:
     return logits
 
 
-def found(logits: torch.Tensor, colour, *, red_to=0, lost=0, iou=0.9, **marks) -> Unit:
-    """One red object of 40 px, last seen at 100, 80; what is found on a frame that has ``colour``, and red left of ``red_to``."""
+def found(logits: torch.Tensor, colour, *, red_to=0, lost=0, iou=0.9, alone=False, **marks) -> Unit:
+    """One red object of 40 px, last seen at 100, 80; what is found on a frame that has ``colour``, and red left of ``red_to``;
+    of that, if ``alone``, the piece that is most like it."""
     red = np.full((*SIZE, 3), RED, np.uint8)
     track = Track(1, SimpleNamespace())  # type: ignore[arg-type]
     track.colours = colours_of(red, np.ones(SIZE, bool))
@@ -52,6 +54,8 @@ def found(logits: torch.Tensor, colour, *, red_to=0, lost=0, iou=0.9, **marks) -
     frame = np.full((*SIZE, 3), colour, np.uint8)
     frame[:, :red_to] = RED
     sight = SimpleNamespace(size=SIZE, pixels=lambda at: frame[at.y1 : at.y2, at.x1 : at.x2])
+    if alone:
+        single_out([unit], sight, Zoom())  # type: ignore[arg-type]
     dismiss([unit], Step(11, False, 100), sight, Zoom(), None)  # type: ignore[arg-type]
     return unit
 
@@ -105,6 +109,43 @@ def test_stray_pieces_do_not_make_a_sure_find_too_large():
     assert not stays(found(mask, BLUE, lost=3))
 
 
+def test_of_what_is_scattered_remains_the_piece_most_like_a_lost_object():
+    both = torch.maximum(square(60, 60, 30, 30), square(120, 110, 40, 40))  # the larger piece is blue
+    assert not stays(found(both, BLUE, red_to=100, lost=9))  # all of it is too large, and half of it blue
+    unit = found(both, BLUE, red_to=100, lost=9, alone=True)
+    assert stays(unit)
+    assert best_boxes([unit], SIZE) == [(60, 60, 90, 90)]
+
+
+def test_a_piece_of_another_size_is_not_singled_out():
+    speck = torch.maximum(square(60, 60, 8, 8), square(100, 80, 40, 40))
+    unit = found(speck, BLUE, red_to=80, lost=9, alone=True)  # the speck is as red as the object
+    assert not stays(unit)
+    [box] = best_boxes([found(speck, RED, lost=0, alone=True)], SIZE)
+    assert box is not None
+    assert box[0] < 68  # who is not lost keeps all
+
+
+@pytest.mark.parametrize(
+    ("x", "lost", "pace", "may"),
+    [
+        (150, 1, 0.0, True),  # just within reach
+        (151, 1, 0.0, False),
+        (151, 3, 0.0, False),
+        (151, 4, 0.0, True),  # anywhere, after a while
+        (230, 1, 40.0, True),  # two steps on its way
+        (231, 1, 40.0, False),
+        (150, 1, 40.0, True),  # it may have stopped
+        (49, 1, 40.0, False),  # or gone back, but not far
+        (231, 0, 0.0, True),  # who is not lost is not asked
+    ],
+)
+def test_who_was_lost_a_moment_ago_is_found_on_its_way(x, lost, pace, may):
+    marks = {"pace_x": pace, "pace_y": 0.0}
+    last = FrameRecord(10, Role.TRACK, box=(100.0, 80.0, 140.0, 120.0), extent=40.0, lost=lost, marks=marks)
+    assert on_its_way((float(x), 80.0, x + 40.0, 120.0), last, Step(11, False, 100)) == may
+
+
 @pytest.mark.parametrize(("lost", "marks", "wider"), [(0, {}, True), (0, {"pace_x": 0.0}, False), (1, {}, False)])
 def test_more_is_looked_at_for_what_vanishes_before_anybody_knows_how_fast_it_is(lost, marks, wider):
     unit = found(torch.full((64, 64), -5.0), RED, lost=lost, **marks)
@@ -129,3 +170,33 @@ def test_a_thing_that_is_fast_from_the_first_frame_on_is_not_lost():
     shown = {result.frame: result[1].mask.to_array() for result in session.propagate()}
     ious = [(shown[t] & truths[t]).sum() / (shown[t] | truths[t]).sum() for t in range(1, 6)]
     assert min(ious) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("lost", "zoom", "read"),
+    [
+        ((0, 0, 0), Zoom(), (0, 8, 9, 10)),
+        ((0, 0, 1), Zoom(), (0, 8, 9)),
+        ((2, 3, 4), Zoom(), (0,)),
+        ((2, 3, 4), None, (0, 8, 9, 10)),  # without zoom everything is as the reference has it
+    ],
+)
+def test_of_a_lost_object_only_frames_that_show_it_are_read(lost, zoom, read):
+    told = FrameRecord(0, Role.PROMPT, box=(100.0, 80.0, 140.0, 120.0), extent=40.0)
+    recent = [
+        FrameRecord(8 + i, Role.TRACK, box=told.box, extent=40.0, lost=steps, region=REGION)
+        for i, steps in enumerate(lost)
+    ]
+    selection = Selection(tuple(SpatialRead(record, i) for i, record in enumerate([told, *recent])))
+    policy = SimpleNamespace(
+        select_memory=lambda *_: selection,
+        modulate=lambda _, chosen: chosen,
+        active_hypotheses=lambda *_: [0],
+        propose_prompts=lambda *_: None,
+    )
+    track = Track(1, policy)  # type: ignore[arg-type]
+    track.bank.add_conditioning(told)
+    for record in recent:
+        track.bank.add_tracked(record.frame, [record])
+    [unit] = units_of(track, Step(11, False, 100), SimpleNamespace(size=SIZE), zoom)  # type: ignore[arg-type]
+    assert tuple(one.record.frame for one in unit.selection.spatial) == read

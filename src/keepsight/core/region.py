@@ -36,6 +36,10 @@ class Region(NamedTuple):
         """Part of a frame's area in (0, 1]."""
         return self.width * self.height / (height * width)
 
+    def within(self, other: Region) -> Region:
+        """What of it lies in another one that it overlaps."""
+        return Region(max(self.x1, other.x1), max(self.y1, other.y1), min(self.x2, other.x2), min(self.y2, other.y2))
+
     def box_from_grid(self, box: Box, rows: int, columns: int) -> Box:
         """A box in cells of a ``rows`` x ``columns`` grid over this region, in px of the frame."""
         x1, y1, x2, y2 = box

@@ -74,16 +74,24 @@ def _blur(counts: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
 
 
 # -- of the objects that are followed ------------------------------------------------------------------------------------
-def colours_in(logits: Tensor, region: Region, sight: Sight) -> NDArray[np.float32] | None:
-    """:func:`colours_of` a mask, logits ``(h, w)`` over a region of the frame."""
-    return colours_of(sight.pixels(region), (logits > 0).cpu().numpy())
+def colours_in(logits: Tensor, region: Region, sight: Sight, part: Region | None = None) -> NDArray[np.float32] | None:
+    """:func:`colours_of` a mask, logits ``(h, w)`` over a region of the frame, or of what of it lies in a part of the region."""
+    mask = (logits > 0).cpu().numpy()
+    if part is None or part == region:
+        return colours_of(sight.pixels(region), mask)
+    x1, y1, x2, y2 = (round(v) for v in region.box_to_grid((part.x1, part.y1, part.x2, part.y2), *mask.shape))
+    return colours_of(sight.pixels(part), mask[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)])
 
 
-def resemblance(track: Track, logits: Tensor, region: Region, sight: Sight) -> float:
-    """How much a mask looks like the object, in [0, 1]; 1 when that is not known, 0 for a mask too small to tell."""
+def resemblance(track: Track, logits: Tensor, region: Region, sight: Sight, part: Region | None = None) -> float:
+    """How much a mask looks like the object, in [0, 1]; 1 when that is not known, 0 for a mask too small to tell.
+
+    Args:
+        part: of the region, outside of which the mask does not count.
+    """
     if track.colours is None:
         return 1.0
-    seen = colours_in(logits, region, sight)
+    seen = colours_in(logits, region, sight, part)
     return 0.0 if seen is None else likeness(track.colours, seen)
 
 

@@ -22,7 +22,7 @@ from keepsight.tracking.candidates import CandidateMasks
 from keepsight.tracking.looks import PreviousMask, measure_records, region_of, tidy
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.prompting import Prompting
-from keepsight.tracking.recognition import dismiss, second_looks
+from keepsight.tracking.recognition import dismiss, second_looks, single_out
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import PointsAndLabels, Track
 from keepsight.tracking.units import Chosen, Offer, Reviser, Unit, choose, score_frames, units_of
@@ -147,9 +147,11 @@ class Engine:
         zoom = self.options.closely
         if zoom is None:
             return
+        single_out(units, sight, zoom)
         again = second_looks(units, sight.size, zoom)
         if again:
             self._decode(again, step, sight)
+            single_out(again, sight, zoom)
         dismiss(units, step, sight, zoom, self.backbone.absent_pointer())
 
     def _decode(self, units: Sequence[Unit], step: Step, sight: Sight) -> None:

@@ -39,6 +39,15 @@ def fill_holes(logits: Tensor, largest_px: int) -> Tensor:
     return torch.where(holes, torch.full_like(logits, 0.1), logits)
 
 
+def pieces_of(logits: Tensor, most: int) -> list[Box]:
+    """Boxes of the connected pieces of a mask, logits ``(h, w)``, in cells; at most so many, the largest first."""
+    positive = (logits > 0).to(torch.uint8).cpu().numpy()
+    _, _, stats, _ = cv2.connectedComponentsWithStats(positive, connectivity=8)
+    order = sorted(range(1, len(stats)), key=lambda i: -int(stats[i, cv2.CC_STAT_AREA]))[:most]
+    sides = [stats[i, : cv2.CC_STAT_AREA].tolist() for i in order]
+    return [(float(x), float(y), float(x + width), float(y + height)) for x, y, width, height in sides]
+
+
 def masks_at_size(
     logits: Sequence[Tensor], height: int, width: int, regions: Sequence[Region | None] | None = None
 ) -> list[Mask]:

@@ -25,6 +25,10 @@ LEAST_IOU = 0.5
 LONGEST_LOST = 3
 """Steps that an object may be lost and still be taken to go on as it did when it is found again."""
 
+REACH = 1.25
+"""How far from its way an object that was lost a moment ago may be found, over its extent: right finds lay within 1.0 with one
+exception, look-alikes beyond 1.3 with one."""
+
 KEPT = 0.8
 """What is left of a lost object's pace a step later: all in all it is looked for five steps ahead at most."""
 
@@ -65,6 +69,22 @@ def expected_box(last: FrameRecord, step: Step, margin: float) -> Box:
     by_x, by_y = (last.marks.get(mark, 0.0) * frames for mark in (PACE_X, PACE_Y))
     x1, y1, x2, y2 = last.box
     return x1 + by_x - around, y1 + by_y - around, x2 + by_x + around, y2 + by_y + around
+
+
+def on_its_way(box: Box, last: FrameRecord, step: Step) -> bool:
+    """Whether an object that has just been lost can have come to ``box``, in px of the frame, from where it was and as it went;
+    ``True`` for one that has been lost for longer, which may come back anywhere.
+
+    Args:
+        last: of the step before, with the box in which the object was seen last.
+    """
+    if not 0 < last.lost <= LONGEST_LOST or last.box is None or abs(step.distance(last.frame)) != 1:
+        return True
+    frames = (step.frame - last.frame) * (last.lost + 1)
+    gone = complex(last.marks.get(PACE_X, 0.0), last.marks.get(PACE_Y, 0.0)) * frames
+    to = complex(box[0] + box[2] - last.box[0] - last.box[2], box[1] + box[3] - last.box[1] - last.box[3]) / 2
+    share = (to * gone.conjugate()).real / abs(gone) ** 2 if gone else 0.0
+    return abs(to - min(max(share, 0.0), 1.0) * gone) <= REACH * last.extent
 
 
 def note_pace(record: FrameRecord, last: FrameRecord, *, shown: bool) -> None:

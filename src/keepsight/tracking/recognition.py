@@ -11,8 +11,8 @@ from keepsight.core import Box, Region
 from keepsight.memory import Step
 from keepsight.tracking.appearance import resemblance
 from keepsight.tracking.looks import alike, without_strays
-from keepsight.tracking.masks import measure
-from keepsight.tracking.pace import expected_box, pace_known
+from keepsight.tracking.masks import measure, pieces_of
+from keepsight.tracking.pace import expected_box, on_its_way, pace_known
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.units import Unit, best_boxes
 from keepsight.tracking.zoom import Zoom
@@ -23,6 +23,37 @@ DISMISSED_SCORE = -2.0
 CONFINED_MARGIN = 0.15
 """How far beyond the box in which it is expected an object may be seen beside something that its mask has spread to, over its
 size."""
+
+
+MOST_PIECES = 6
+"""Pieces of a mask, the largest ones, among which a lost object is looked for."""
+
+
+def single_out(units: Sequence[Unit], sight: Sight, zoom: Zoom) -> None:
+    """Of what seems to be a lost object leaves the one piece that looks most like it, among those of a plausible size.
+
+    Where everything is searched a mask is scattered over all that resembles the object a little, and a box around all of it
+    shows nothing from near.
+    """
+    for unit in units:
+        if unit.last is None or not unit.last.lost or not unit.last.extent or unit.track.colours is None:
+            continue
+        logits = unit.offer.masks[unit.offer.best]
+        pieces = pieces_of(logits, MOST_PIECES)
+        if len(pieces) < 2:
+            continue
+        likest: tuple[float, Box] | None = None
+        for piece in pieces:
+            box = unit.region.box_from_grid(piece, *logits.shape)
+            if zoom.plausible(box, unit.last.extent, 1.0):
+                around = zoom.close_up(box, sight.size).within(unit.region)
+                alike = resemblance(unit.track, logits, unit.region, sight, around)
+                likest = max(likest or (alike, piece), (alike, piece))
+        if likest is not None:
+            height, width = logits.shape
+            x1, y1, x2, y2 = likest[1]
+            window = (x1 / width, y1 / height, x2 / width, y2 / height)
+            unit.offer = replace(unit.offer, masks=unit.offer.masks.confined(window))
 
 
 def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> list[Unit]:
@@ -75,7 +106,7 @@ def dismiss(units: Sequence[Unit], step: Step, sight: Sight, zoom: Zoom, absent:
         if iou >= zoom.part_iou and zoom.swollen(box, unit.last.extent):
             box = _tidy_box(unit, sight.size, zoom)
         if unit.last.lost or unit.searching:
-            fits = zoom.plausible(box, unit.last.extent, iou)
+            fits = zoom.plausible(box, unit.last.extent, iou) and on_its_way(box, unit.last, step)
             keep = fits and _likeness(unit, sight) >= zoom.found_likeness
         else:
             least = zoom.least_likeness(box, unit.last.extent)

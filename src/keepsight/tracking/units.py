@@ -100,7 +100,7 @@ def units_of(track: Track, step: Step, sight: Sight, zoom: Zoom | None) -> list[
             track=track,
             hypothesis=hypothesis,
             region=region,
-            selection=track.selection(step, hypothesis),
+            selection=_telling(track.selection(step, hypothesis), last if zoom is not None else None),
             proposed=track.policy.propose_prompts(step, track.bank, hypothesis, sight),
             parent=track.bank.at(step.back(1), hypothesis),
             last=last,
@@ -108,6 +108,15 @@ def units_of(track: Track, step: Step, sight: Sight, zoom: Zoom | None) -> list[
         )
         for hypothesis in track.policy.active_hypotheses(step, track.bank)
     ]
+
+
+def _telling(selection: Selection, last: FrameRecord | None) -> Selection:
+    """What is worth reading about a lost object: frames without it only say that it is not there, and of one that comes back as
+    well."""
+    if last is None or not last.lost:
+        return selection
+    telling = tuple(read for read in selection.spatial if read.record.conditioning or not read.record.lost)
+    return replace(selection, spatial=telling) if telling else selection
 
 
 def choose(units: Sequence[Unit], step: Step) -> list[Chosen]:

@@ -41,8 +41,9 @@ class Zoom:
         drift: how far the object's centre may go from the region's, over the region's side, before it follows.
         rescale: by what factor the wanted side may differ from the region's before it is taken.
         grow, shrink: by what factor an object is believed to change its size in one step, at most.
-        found_ratio: by what factor a lost object that is found again may differ in size.
-        part_iou: IoU estimate from which it may be half as large again, for it may be a part that comes out first.
+        found_ratio: by what factor a lost object that is found again may be smaller.
+        found_iou: least IoU estimate of it.
+        part_iou: IoU estimate from which it may be half as large as that, for it may be a part that comes out first.
         found_likeness: least likeness of its colours, in [0, 1] (:func:`keepsight.tracking.appearance.likeness`).
         kept_likeness: the same for the little that is left of an object that is being followed.
         shrunk_likeness: the same for a part of it, and for what lies where it is expected of a mask that has spread.
@@ -63,6 +64,7 @@ class Zoom:
     grow: float = 1.05
     shrink: float = 1.02
     found_ratio: float = 2.0
+    found_iou: float = 0.5
     part_iou: float = 0.8
     found_likeness: float = 0.86
     kept_likeness: float = 0.7
@@ -88,8 +90,10 @@ class Zoom:
         if not 0 < self.whole_share <= 1 or not 0 < self.drift < 0.5:
             raise InputError("zoom: whole_share must be in (0, 1] and drift in (0, 0.5).")
         likenesses = self.found_likeness, self.kept_likeness, self.shrunk_likeness
-        if not all(0 <= value <= 1 for value in (self.part_iou, *likenesses)):
-            raise InputError("zoom: part_iou, found_likeness, kept_likeness and shrunk_likeness must be in [0, 1].")
+        if not all(0 <= value <= 1 for value in (self.found_iou, self.part_iou, *likenesses)):
+            raise InputError(
+                "zoom: found_iou, part_iou, found_likeness, kept_likeness and shrunk_likeness must be in [0, 1]."
+            )
         if self.least_px < 8 or self.pyramid_least_px < 8:
             raise InputError("zoom: least_px and pyramid_least_px must be at least 8.")
 
@@ -109,11 +113,11 @@ class Zoom:
         """Whether what was found at ``box``, with an IoU estimate of ``iou``, may be a lost object of ``extent``.
 
         What comes out from behind something, or back into the frame, is only a part at first: less will do where the
-        estimate is high.
+        estimate is high. What is larger than the object was is mostly several things at once.
         """
         ratio = _extent(box) / max(extent, 1.0)
         least = 1 / self.found_ratio if iou < self.part_iou else 0.5 / self.found_ratio
-        return least <= ratio <= self.found_ratio
+        return iou >= self.found_iou and least <= ratio <= SWOLLEN
 
     def swollen(self, box: Box, extent: float) -> bool:
         """Whether what is seen at ``box`` is much larger than an object of ``extent`` can have become in a step."""

@@ -101,7 +101,7 @@ def test_of_what_spreads_remains_what_is_where_the_object_is_expected():
 
 
 def test_stray_pieces_do_not_make_a_sure_find_too_large():
-    mask = square(60, 50, 40, 40)
+    mask = square(80, 70, 40, 40)
     mask[54:62, 54:62] = 5  # far away, and small
     assert stays(found(mask, RED, lost=3))
     # Of an unsure one they say that it is a guess.
@@ -129,15 +129,15 @@ def test_a_piece_of_another_size_is_not_singled_out():
 @pytest.mark.parametrize(
     ("x", "lost", "pace", "may"),
     [
-        (150, 1, 0.0, True),  # just within reach
-        (151, 1, 0.0, False),
-        (151, 3, 0.0, False),
-        (151, 4, 0.0, True),  # anywhere, after a while
-        (230, 1, 40.0, True),  # two steps on its way
-        (231, 1, 40.0, False),
-        (150, 1, 40.0, True),  # it may have stopped
-        (49, 1, 40.0, False),  # or gone back, but not far
-        (231, 0, 0.0, True),  # who is not lost is not asked
+        (140, 1, 0.0, True),  # just within reach
+        (141, 1, 0.0, False),
+        (141, 8, 0.0, False),
+        (141, 9, 0.0, True),  # anywhere, after a while
+        (220, 1, 40.0, True),  # two steps on its way
+        (221, 1, 40.0, False),
+        (140, 1, 40.0, True),  # it may have stopped
+        (59, 1, 40.0, False),  # or gone back, but not far
+        (221, 0, 0.0, True),  # who is not lost is not asked
     ],
 )
 def test_who_was_lost_a_moment_ago_is_found_on_its_way(x, lost, pace, may):

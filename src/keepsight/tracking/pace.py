@@ -25,9 +25,9 @@ LEAST_IOU = 0.5
 LONGEST_LOST = 3
 """Steps that an object may be lost and still be taken to go on as it did when it is found again."""
 
-REACH = 1.25
-"""How far from its way an object that was lost a moment ago may be found, over its extent: right finds lay within 1.0 with one
-exception, look-alikes beyond 1.3 with one."""
+NEARBY_STEPS, REACH = 8, 1.0
+"""For how many steps a lost object is found on its way or not at all, and how far from it, over its extent. On generated clips 16
+of 18 right finds within these steps lay nearer, and 8 of 10 look-alikes beyond."""
 
 KEPT = 0.8
 """What is left of a lost object's pace a step later: all in all it is looked for five steps ahead at most."""
@@ -78,7 +78,7 @@ def on_its_way(box: Box, last: FrameRecord, step: Step) -> bool:
     Args:
         last: of the step before, with the box in which the object was seen last.
     """
-    if not 0 < last.lost <= LONGEST_LOST or last.box is None or abs(step.distance(last.frame)) != 1:
+    if not 0 < last.lost <= NEARBY_STEPS or last.box is None or abs(step.distance(last.frame)) != 1:
         return True
     frames = (step.frame - last.frame) * (last.lost + 1)
     gone = complex(last.marks.get(PACE_X, 0.0), last.marks.get(PACE_Y, 0.0)) * frames

@@ -41,7 +41,8 @@ class Zoom:
         drift: how far the object's centre may go from the region's, over the region's side, before it follows.
         rescale: by what factor the wanted side may differ from the region's before it is taken.
         grow, shrink: by what factor an object is believed to change its size in one step, at most.
-        found_ratio: by what factor a lost object that is found again may be smaller.
+        found_ratio: by what factor a lost object that is found again may be smaller than it was.
+        found_larger: by what factor it may be larger. Up: finds what has come closer meanwhile, and more that it is not.
         found_iou: least IoU estimate of it.
         part_iou: IoU estimate from which it may be half as large as that, for it may be a part that comes out first.
         found_likeness: least likeness of its colours, in [0, 1] (:func:`keepsight.tracking.appearance.likeness`).
@@ -64,6 +65,7 @@ class Zoom:
     grow: float = 1.05
     shrink: float = 1.02
     found_ratio: float = 2.0
+    found_larger: float = 1.3
     found_iou: float = 0.5
     part_iou: float = 0.8
     found_likeness: float = 0.86
@@ -83,6 +85,7 @@ class Zoom:
             ("grow", 1.0),
             ("shrink", 1.0),
             ("found_ratio", 1.0),
+            ("found_larger", 1.0),
             ("pyramid_step", 1.2),
         ):
             if not getattr(self, name) >= least:
@@ -117,7 +120,7 @@ class Zoom:
         """
         ratio = _extent(box) / max(extent, 1.0)
         least = 1 / self.found_ratio if iou < self.part_iou else 0.5 / self.found_ratio
-        return iou >= self.found_iou and least <= ratio <= SWOLLEN
+        return iou >= self.found_iou and least <= ratio <= self.found_larger
 
     def swollen(self, box: Box, extent: float) -> bool:
         """Whether what is seen at ``box`` is much larger than an object of ``extent`` can have become in a step."""

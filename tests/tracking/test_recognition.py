@@ -173,18 +173,19 @@ def test_a_thing_that_is_fast_from_the_first_frame_on_is_not_lost():
 
 
 @pytest.mark.parametrize(
-    ("lost", "zoom", "read"),
+    ("lost", "extent", "zoom", "read"),
     [
-        ((0, 0, 0), Zoom(), (0, 8, 9, 10)),
-        ((0, 0, 1), Zoom(), (0, 8, 9)),
-        ((2, 3, 4), Zoom(), (0,)),
-        ((2, 3, 4), None, (0, 8, 9, 10)),  # without zoom everything is as the reference has it
+        ((0, 0, 0), 14.0, Zoom(), (0, 8, 9, 10)),
+        ((0, 0, 1), 14.0, Zoom(), (0, 8, 9)),
+        ((2, 3, 4), 14.0, Zoom(), (0,)),
+        ((2, 3, 4), 15.0, Zoom(), (0, 8, 9, 10)),  # a twentieth of the frame: it would have been seen
+        ((2, 3, 4), 14.0, None, (0, 8, 9, 10)),  # without zoom everything is as the reference has it
     ],
 )
-def test_of_a_lost_object_only_frames_that_show_it_are_read(lost, zoom, read):
-    told = FrameRecord(0, Role.PROMPT, box=(100.0, 80.0, 140.0, 120.0), extent=40.0)
+def test_of_a_small_lost_object_only_frames_that_show_it_are_read(lost, extent, zoom, read):
+    told = FrameRecord(0, Role.PROMPT, box=(100.0, 80.0, 100 + extent, 80 + extent), extent=extent)
     recent = [
-        FrameRecord(8 + i, Role.TRACK, box=told.box, extent=40.0, lost=steps, region=REGION)
+        FrameRecord(8 + i, Role.TRACK, box=told.box, extent=extent, lost=steps, region=REGION)
         for i, steps in enumerate(lost)
     ]
     selection = Selection(tuple(SpatialRead(record, i) for i, record in enumerate([told, *recent])))

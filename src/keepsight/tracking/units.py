@@ -29,7 +29,7 @@ from keepsight.tracking.masks import measure
 from keepsight.tracking.pace import fast_pace
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, PointsAndLabels, Track
-from keepsight.tracking.zoom import Zoom
+from keepsight.tracking.zoom import SEEN_SHARE, Zoom
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def units_of(track: Track, step: Step, sight: Sight, zoom: Zoom | None) -> list[
             track=track,
             hypothesis=hypothesis,
             region=region,
-            selection=_telling(track.selection(step, hypothesis), last if zoom is not None else None),
+            selection=_telling(track.selection(step, hypothesis), None if zoom is None else last, sight.size),
             proposed=track.policy.propose_prompts(step, track.bank, hypothesis, sight),
             parent=track.bank.at(step.back(1), hypothesis),
             last=last,
@@ -110,10 +110,13 @@ def units_of(track: Track, step: Step, sight: Sight, zoom: Zoom | None) -> list[
     ]
 
 
-def _telling(selection: Selection, last: FrameRecord | None) -> Selection:
-    """What is worth reading about a lost object: frames without it only say that it is not there, and of one that comes back as
-    well."""
-    if last is None or not last.lost:
+def _telling(selection: Selection, last: FrameRecord | None, size: tuple[int, int]) -> Selection:
+    """What is worth reading about a lost object: of a small one, only frames that show it.
+
+    In those where it was looked for in vain it may have been outside of the view, or too small in it, and they speak against it
+    when it is back. What they say of a large one is true, and keeps look-alikes away.
+    """
+    if last is None or not last.lost or last.extent >= SEEN_SHARE * max(size):
         return selection
     telling = tuple(read for read in selection.spatial if read.record.conditioning or not read.record.lost)
     return replace(selection, spatial=telling) if telling else selection

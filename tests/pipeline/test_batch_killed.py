@@ -71,6 +71,11 @@ def done(out: Path) -> int:
         return sum(unit.state == "done" for unit in manifest.units())
 
 
+def some_more(out: Path) -> int:
+    """As many units as are done, or more; not the last, if a fast machine has left it."""
+    return DICE.randint(min(done(out), 9), 9)
+
+
 def kill_a_worker(out: Path) -> None:
     with Manifest(out / MANIFEST_NAME) as manifest:
         owners = [unit.owner for unit in manifest.units() if unit.state == "running" and unit.owner]
@@ -92,7 +97,7 @@ def test_on_one_machine(calm: Path, videos: Path, tmp_path: Path) -> None:
     first.kill()
     first.wait(60)
     second = start(settings(videos, out))
-    wait_for(out, DICE.randint(done(out), 9), second)
+    wait_for(out, some_more(out), second)
     kill_a_worker(out)
     assert second.wait(300) == 0
     check_equal(out, calm)
@@ -108,7 +113,7 @@ def test_on_a_cluster(calm: Path, videos: Path, tmp_path: Path, cluster: object)
     first.kill()
     first.wait(60)
     second = start(command)
-    wait_for(out, DICE.randint(done(out), 9), second)
+    wait_for(out, some_more(out), second)
     cluster.remove_node(cluster.second, allow_graceful=False)
     assert second.wait(300) == 0
     check_equal(out, calm)

@@ -153,6 +153,10 @@ class VideoWriter:
             options = {"preset": preset, "crf": str(20 if crf is None else crf)}
             if self._live:
                 options["tune"] = "zerolatency"
+            if self.codec == "libx264":
+                # With AVX-512 two runs over the same frames differ, decoded alike or nearly so; a finished batch could not be
+                # compared with another one.
+                options["x264-params"] = "cpu-independent=1"
             if self.codec == "libx265":
                 options["x265-params"] = "log-level=error"
             return options

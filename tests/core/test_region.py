@@ -29,3 +29,14 @@ def test_the_corners_of_a_region_are_those_of_its_grid():
     region = Region(100, 50, 300, 150)
     assert region.box_to_grid((100, 50, 300, 150), 64, 32) == (0, 0, 32, 64)
     assert region.point_to_grid(200, 125, 64, 32) == (16, 48)
+
+
+@given(regions(), regions())
+def test_what_lies_within_another_region_is_what_both_hold(one, other):
+    shared = one.within(other)
+    assert shared == other.within(one)
+    for inside, place in ((shared.x1, 0), (shared.y1, 1), (shared.x2 - 1, 0), (shared.y2 - 1, 1)):
+        if shared.width > 0 and shared.height > 0:
+            assert one[place] <= inside < one[place + 2]
+            assert other[place] <= inside < other[place + 2]
+    assert one.within(one) == one

@@ -14,6 +14,8 @@ from keepsight.memory import FrameRecord, Role, Selection, SpatialRead, Step
 from keepsight.tracking import Zoom
 from keepsight.tracking.appearance import colours_of
 from keepsight.tracking.candidates import CandidateMasks
+from keepsight.tracking.engine import Engine
+from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.pace import on_its_way
 from keepsight.tracking.recognition import DISMISSED_SCORE, dismiss, second_looks, single_out
 from keepsight.tracking.track import Track
@@ -124,6 +126,44 @@ def test_a_piece_of_another_size_is_not_singled_out():
     [box] = best_boxes([found(speck, RED, lost=0, alone=True)], SIZE)
     assert box is not None
     assert box[0] < 68  # who is not lost keeps all
+
+
+class _Scattered(Engine):
+    """Sees both pieces of a mask wherever it looks."""
+
+    def __init__(self, pieces) -> None:
+        self.backbone = SimpleNamespace(absent_pointer=lambda: None)  # type: ignore[assignment]
+        self.options = EngineOptions(zoom=Zoom())
+        self.pieces = pieces
+        self.seen: list[Region] = []
+
+    def _decode(self, units, step, sight):
+        for unit in units:
+            self.seen.append(unit.region)
+            logits = torch.full((64, 64), -5.0)
+            for box in self.pieces:
+                x1, y1, x2, y2 = (round(at) for at in unit.region.box_to_grid(box, 64, 64))
+                logits[y1:y2, x1:x2] = 5
+            masks = CandidateMasks(_AsTheyAre(), None, 0, logits[None])  # type: ignore[arg-type]
+            unit.offer = Offer(masks, torch.tensor([0.9]), 3.0, None)
+
+
+def test_a_lost_object_is_looked_at_from_near_where_it_is_most_like_it():
+    """And not where all that resembles it lies; of what is seen from near, too, one piece remains."""
+    red, blue, speck = (60, 60, 90, 90), (130, 110, 170, 150), (60, 96, 64, 100)
+    unit = found(square(60, 60, 30, 30), BLUE, red_to=100, lost=9)
+    frame = np.full((*SIZE, 3), BLUE, np.uint8)
+    frame[:, :100] = RED
+    sight = SimpleNamespace(size=SIZE, pixels=lambda at: frame[at.y1 : at.y2, at.x1 : at.x2])
+    unit.region = far = Region(0, 0, 200, 200)
+    engine = _Scattered((red, blue, speck))
+    engine._see([unit], Step(11, False, 100), sight)  # type: ignore[arg-type]
+    first, second = engine.seen
+    assert first == far
+    assert tuple(second) == pytest.approx(Zoom().close_up(red, SIZE), abs=4)  # to a cell of what was seen from afar
+    assert stays(unit)
+    [box] = best_boxes([unit], SIZE)
+    assert box == pytest.approx(red, abs=3)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import keepsight
 from keepsight.core import InputError, Mask, Region
 from keepsight.tracking import Zoom
 from keepsight.tracking.appearance import colours_of, likeness
-from keepsight.tracking.masks import drop_strays, keep_clicked, masks_at_size, measure, move_logits
+from keepsight.tracking.masks import drop_strays, keep_clicked, masks_at_size, measure, move_logits, pieces_of
 from keepsight.video import ArrayVideo
 
 ZOOM = Zoom()
@@ -144,6 +144,19 @@ def test_pieces_far_from_the_object_are_dropped_and_near_or_large_ones_stay():
     large[0:20, 0:20] = large[44:64, 44:60] = 5.0
     assert drop_strays(large, 0.1) is large
     assert drop_strays(torch.full((8, 8), -1.0), 0.1).max() < 0
+
+
+def test_pieces_of_a_mask_are_told_by_their_boxes_the_largest_first():
+    logits = torch.full((40, 60), -1.0)
+    pieces = [(20.0, 10.0, 28.0, 22.0), (50.0, 30.0, 60.0, 40.0), (5.0, 8.0, 7.0, 9.0)]
+    for x1, y1, x2, y2 in pieces:
+        logits[int(y1) : int(y2), int(x1) : int(x2)] = 1
+    by_size = [pieces[1], pieces[0], pieces[2]]
+    assert pieces_of(logits, 9) == by_size
+    assert pieces_of(logits, 2) == by_size[:2]
+    logits[10:40, 20:60] = 1
+    logits[:10] = -1
+    assert pieces_of(logits, 9) == pieces_of(torch.full((8, 8), -1.0), 9) == []
 
 
 def test_a_large_piece_that_comes_in_elsewhere_is_a_stray():

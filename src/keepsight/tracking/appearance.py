@@ -75,12 +75,12 @@ def _blur(counts: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
 
 # -- of the objects that are followed ------------------------------------------------------------------------------------
 def colours_in(logits: Tensor, region: Region, sight: Sight, part: Region | None = None) -> NDArray[np.float32] | None:
-    """:func:`colours_of` a mask, logits ``(h, w)`` over a region of the frame, or of what of it lies in a part of the region."""
+    """:func:`colours_of` a mask, logits ``(h, w)`` over a region of the frame, or of what of it lies in a part of the region; of
+    at least a cell of the mask."""
+    part = part or region
     mask = (logits > 0).cpu().numpy()
-    if part is None or part == region:
-        return colours_of(sight.pixels(region), mask)
-    x1, y1, x2, y2 = (round(v) for v in region.box_to_grid((part.x1, part.y1, part.x2, part.y2), *mask.shape))
-    return colours_of(sight.pixels(part), mask[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)])
+    x1, y1, x2, y2 = (round(at) for at in region.box_to_grid((part.x1, part.y1, part.x2, part.y2), *mask.shape))
+    return colours_of(sight.pixels(part), mask[y1:y2, x1:x2])
 
 
 def resemblance(track: Track, logits: Tensor, region: Region, sight: Sight, part: Region | None = None) -> float:

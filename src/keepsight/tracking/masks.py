@@ -39,15 +39,6 @@ def fill_holes(logits: Tensor, largest_px: int) -> Tensor:
     return torch.where(holes, torch.full_like(logits, 0.1), logits)
 
 
-def pieces_of(logits: Tensor, most: int) -> list[Box]:
-    """Boxes of the connected pieces of a mask, logits ``(h, w)``, in cells; at most so many, the largest first."""
-    positive = (logits > 0).to(torch.uint8).cpu().numpy()
-    _, _, stats, _ = cv2.connectedComponentsWithStats(positive, connectivity=8)
-    order = sorted(range(1, len(stats)), key=lambda i: -int(stats[i, cv2.CC_STAT_AREA]))[:most]
-    sides = [stats[i, : cv2.CC_STAT_AREA].tolist() for i in order]
-    return [(float(x), float(y), float(x + width), float(y + height)) for x, y, width, height in sides]
-
-
 def masks_at_size(
     logits: Sequence[Tensor], height: int, width: int, regions: Sequence[Region | None] | None = None
 ) -> list[Mask]:
@@ -187,10 +178,15 @@ class _Pieces:
 
     def apart_from(self, box: Box) -> NDArray[np.bool_]:
         """Pieces whose boxes do not touch a box, in cells."""
-        x = self.stats[:, cv2.CC_STAT_LEFT] + self.inside[1].start
-        y = self.stats[:, cv2.CC_STAT_TOP] + self.inside[0].start
-        width, height = self.stats[:, cv2.CC_STAT_WIDTH], self.stats[:, cv2.CC_STAT_HEIGHT]
-        return np.asarray((x >= box[2]) | (y >= box[3]) | (x + width <= box[0]) | (y + height <= box[1]))
+        x1, y1, x2, y2 = self.boxes().T
+        return np.asarray((x1 >= box[2]) | (y1 >= box[3]) | (x2 <= box[0]) | (y2 <= box[1]))
+
+    def boxes(self) -> NDArray[np.float64]:
+        """``(pieces, 4)``, in cells of the whole mask."""
+        sides = self.stats[:, : cv2.CC_STAT_AREA].astype(np.float64)
+        sides[:, :2] += self.inside[1].start, self.inside[0].start
+        sides[:, 2:] += sides[:, :2]
+        return sides
 
     def without(self, logits: Tensor, dropped: NDArray[np.bool_]) -> Tensor:
         """The mask without some of its pieces."""
@@ -200,6 +196,16 @@ class _Pieces:
         kept = logits.clone()
         kept[self.inside].masked_fill_(torch.from_numpy(dropped[self.labels]).to(logits.device), OUTSIDE_LOGIT)
         return kept
+
+
+def pieces_of(logits: Tensor, most: int) -> list[Box]:
+    """Boxes, in cells, of the connected pieces of a mask, logits ``(h, w)``: at most so many, the largest first; none where there
+    are not two."""
+    pieces = _Pieces.of(logits)
+    if pieces is None:
+        return []
+    largest = 1 + np.argsort(-pieces.areas[1:], kind="stable")[:most]
+    return [(x1, y1, x2, y2) for x1, y1, x2, y2 in pieces.boxes()[largest].tolist()]
 
 
 def drop_strays(logits: Tensor, reach: float, before: Box | None = None) -> Tensor:

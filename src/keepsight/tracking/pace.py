@@ -26,8 +26,8 @@ LONGEST_LOST = 3
 """Steps that an object may be lost and still be taken to go on as it did when it is found again."""
 
 NEARBY_STEPS, REACH = 8, 1.0
-"""For how many steps a lost object is found on its way or not at all, and how far from it, over its extent. On generated clips 16
-of 18 right finds within these steps lay nearer, and 8 of 10 look-alikes beyond."""
+"""For how many steps a lost object is found on its way or not at all, and how far from it, over its extent. On 21
+generated clips in which the rule mattered 15 of 17 right finds within these steps lay nearer, and 9 of 11 wrong ones beyond."""
 
 KEPT = 0.8
 """What is left of a lost object's pace a step later: all in all it is looked for five steps ahead at most."""

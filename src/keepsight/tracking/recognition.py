@@ -39,19 +39,15 @@ def single_out(units: Sequence[Unit], sight: Sight, zoom: Zoom) -> None:
         if unit.last is None or not unit.last.lost or not unit.last.extent or unit.track.colours is None:
             continue
         logits = unit.offer.masks[unit.offer.best]
-        pieces = pieces_of(logits, MOST_PIECES)
-        if len(pieces) < 2:
-            continue
-        likest: tuple[float, Box] | None = None
-        for piece in pieces:
+        likenesses: dict[Box, float] = {}
+        for piece in pieces_of(logits, MOST_PIECES):
             box = unit.region.box_from_grid(piece, *logits.shape)
             if zoom.plausible(box, unit.last.extent, 1.0):
                 around = zoom.close_up(box, sight.size).within(unit.region)
-                alike = resemblance(unit.track, logits, unit.region, sight, around)
-                likest = max(likest or (alike, piece), (alike, piece))
-        if likest is not None:
+                likenesses[piece] = resemblance(unit.track, logits, unit.region, sight, around)
+        if likenesses:
             height, width = logits.shape
-            x1, y1, x2, y2 = likest[1]
+            x1, y1, x2, y2 = max(likenesses, key=lambda piece: likenesses[piece])
             window = (x1 / width, y1 / height, x2 / width, y2 / height)
             unit.offer = replace(unit.offer, masks=unit.offer.masks.confined(window))
 

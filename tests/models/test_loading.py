@@ -151,7 +151,7 @@ def test_the_tracker_is_taken_out_of_a_whole_sam3(tmp_path):
     """The published checkpoint holds a detector and a tracker that share one image encoder under the detector's name."""
     whole = tiny_models.sam3_video()
     whole.save_pretrained(tmp_path)
-    backbone = load_backbone(tmp_path, device="cpu")
+    backbone = load_backbone(tmp_path, device="cpu", dtype="float32")
     assert backbone.info.family == "sam3-tracker"
     loaded = backbone.model.state_dict()
     parts = {

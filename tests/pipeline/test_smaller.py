@@ -54,6 +54,7 @@ def follow(studio: Path, tmp_path: Path, script: Callable[[Scripted], None]) -> 
         detector="motion",
         rules=AT_ONCE,
         model=str(studio / "model"),
+        dtype="float32",
     )
     script(Scripted(lambda frame: truth(0)))
     unit = Unit(**_UNIT, source=str(studio / "clip.mp4"))

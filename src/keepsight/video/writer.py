@@ -155,7 +155,7 @@ class VideoWriter:
                 options["tune"] = "zerolatency"
             if self.codec == "libx264":
                 # With AVX-512 two runs over the same frames differ, so that a finished batch could not be compared with another
-                # one, and the picture is worse than everywhere else: 42.1 dB instead of 45.4 on film at the same settings.
+                # one, and the picture is worse than was asked for: film had 42.1 dB in 445 kB instead of 45.4 in 673 without it.
                 options["x264-params"] = "cpu-independent=1"
             if self.codec == "libx265":
                 options["x265-params"] = "log-level=error"

@@ -50,6 +50,19 @@ def test_round_trips(array):
     assert Mask.from_array(array.astype(np.float32) * 0.25) == mask
 
 
+@given(ARRAYS, *[st.integers(0, 3)] * 4)
+def test_a_window_of_a_frame(window, above, below, left, right):
+    frame = np.pad(window, ((above, below), (left, right)))
+    assert Mask.from_window(window, *frame.shape, top=above, left=left) == Mask.from_array(frame)
+    with pytest.raises(InputError, match="leaves a frame"):
+        Mask.from_window(window, *frame.shape, top=above + below + 1, left=left)
+
+
+@given(SIDES, SIDES)
+def test_an_empty_mask_is_that_of_an_empty_array(height, width):
+    assert Mask.empty(height, width) == Mask.from_array(np.zeros((height, width)))
+
+
 @given(ARRAYS)
 def test_area_and_box(array):
     mask = Mask.from_array(array)

@@ -69,10 +69,8 @@ def _mask_at_size(logits: Tensor, frame_height: int, frame_width: int, region: R
     left, right = max(int(columns[0]) - 1, 0), min(int(columns[-1]) + 1, low_width - 1)
     y1, y2 = int(top * height / low_height), min(int((bottom + 1) * height / low_height) + 1, height)
     x1, x2 = int(left * width / low_width), min(int((right + 1) * width / low_width) + 1, width)
-    full = np.zeros((frame_height, frame_width), dtype=np.uint8)
     window = (_bilinear_window(logits, height, width, (y1, y2, x1, x2)) > 0).cpu().numpy()
-    full[region.y1 + y1 : region.y1 + y2, region.x1 + x1 : region.x1 + x2] = window
-    return Mask.from_array(full)
+    return Mask.from_window(window, frame_height, frame_width, top=region.y1 + y1, left=region.x1 + x1)
 
 
 def without_overlap(masks: Sequence[Mask], logits: Sequence[Tensor], regions: Sequence[Region | None]) -> list[Mask]:

@@ -41,7 +41,7 @@ class World:
         return pixels
 
     def encode_views(self, views):
-        return torch.cat(views)
+        return torch.cat([self.preprocess(view) for view in views])
 
     def join_features(self, parts):
         return torch.cat(parts)

@@ -193,13 +193,14 @@ class Backbone(ABC):
     def encode_image(self, pixels: Tensor) -> ImageFeatures:
         """Features of views ``(V, 3, image_size, image_size)`` of one frame, a row each."""
 
-    def encode_views(self, views: Sequence[Tensor]) -> ImageFeatures:
-        """:meth:`encode_image` of views ``(1, 3, image_size, image_size)`` of one frame."""
+    def encode_views(self, views: Sequence[NDArray[np.uint8]]) -> ImageFeatures:
+        """:meth:`encode_image` of parts of one frame, upright uint8 ``(h, w, 3)`` each."""
+        pixels = [self.preprocess(view) for view in views]
         if self.device.type == "cpu":
             # Batches gain nothing here, and they round in other ways: what an object sees must not hang on who else looks.
-            parts = [self.encode_image(view) for view in views]
+            parts = [self.encode_image(view) for view in pixels]
             return parts[0] if len(parts) == 1 else self.join_features(parts)
-        return self.encode_image(views[0] if len(views) == 1 else torch.cat(list(views)))
+        return self.encode_image(pixels[0] if len(pixels) == 1 else torch.cat(pixels))
 
     @abstractmethod
     def join_features(self, parts: Sequence[ImageFeatures]) -> ImageFeatures:

@@ -20,6 +20,12 @@ from keepsight.tracking.track import Track
 BINS = (8, 8, 8)
 """Lightness, green to red, blue to yellow."""
 
+_BLUR = 0.5 * np.eye(8, dtype=np.float32) + 0.25 * (
+    np.eye(8, k=1, dtype=np.float32) + np.eye(8, k=-1, dtype=np.float32)
+)
+_BLUR[0, 0] += 0.25  # beyond the ends it is as at them
+_BLUR[-1, -1] += 0.25
+
 _SIDE = 64
 
 COLOURS_EVERY = 4
@@ -54,23 +60,13 @@ def colours_of(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.fl
     lab = np.clip(lab, (0, 104, 104), (255, 151, 151)).astype(np.uint8)
     counts = cv2.calcHist([lab[None]], [0, 1, 2], None, list(BINS), ranges).astype(np.float32)
     for axis in range(3):
-        counts = _blur(counts, axis)
+        counts = np.moveaxis(np.tensordot(_BLUR, counts, (1, axis)), 0, axis)
     return (counts / counts.sum()).ravel()
 
 
 def likeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Bhattacharyya coefficient of two histograms in [0, 1]; 1 for the same colours."""
     return float(np.sqrt(a * b).sum())
-
-
-def _blur(counts: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    padded = np.pad(counts, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
-    size = counts.shape[axis]
-
-    def part(start: int) -> NDArray[np.float32]:
-        return np.take(padded, range(start, start + size), axis)
-
-    return 0.25 * part(0) + 0.5 * part(1) + 0.25 * part(2)
 
 
 # -- of the objects that are followed ------------------------------------------------------------------------------------

@@ -257,20 +257,22 @@ def measure(logits: Tensor, tail: float = 0.01) -> tuple[list[int], list[Box | N
     Returns:
         Positive cells and ``(x1, y1, x2, y2)`` of each; ``None`` for an empty mask.
     """
-    positive = logits > 0
+    # Float all the way, exact up to 2^24 cells: making booleans and summing them takes several times as long.
+    positive = torch.gt(logits, 0, out=torch.empty_like(logits, dtype=torch.float32))
     columns, rows = positive.sum(1), positive.sum(2)
     areas = columns.sum(1)
     ends = []
     for profile in (columns, rows):
         reached = profile.cumsum(1)
-        least = (areas.float() * tail).floor()[:, None]
+        least = (areas * tail).floor()[:, None]
         first = (reached <= least).sum(1)
         last = (reached < areas[:, None] - least).sum(1) + 1
         ends += [first, last]
     x1, x2, y1, y2 = torch.stack(ends).cpu().tolist()
-    return areas.cpu().tolist(), [
+    counts = areas.long().tolist()
+    return counts, [
         (float(a), float(b), float(c), float(d)) if c > a and d > b and area else None
-        for a, b, c, d, area in zip(x1, y1, x2, y2, areas.tolist(), strict=True)
+        for a, b, c, d, area in zip(x1, y1, x2, y2, counts, strict=True)
     ]
 
 

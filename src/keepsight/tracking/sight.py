@@ -115,10 +115,8 @@ class Sight:
     def _encode(self, regions: list[Region]) -> None:
         parts = []
         for start in range(0, len(regions), self._at_once):
-            pixels = [
-                self._backbone.preprocess(self.pixels(region)) for region in regions[start : start + self._at_once]
-            ]
-            parts.append(self._backbone.encode_views(pixels))
+            views = [self.pixels(region) for region in regions[start : start + self._at_once]]
+            parts.append(self._backbone.encode_views(views))
         if self._features is not None:
             parts.insert(0, self._features)
         held = len(self._rows)

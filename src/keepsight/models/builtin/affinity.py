@@ -236,24 +236,25 @@ class AffinityMemory(nn.Module):
             p, p from conditioning frames, p from recent frames, share of conditioning frames, each (G, n, K * 4). A
             class without frames repeats the other one.
         """
-        g, frames, c, h, w = keys.shape
+        g, frames, _, h, w = keys.shape
         if frames == 0:
             raise ValueError("the affinity memory was asked to read no frame at all")
         order = torch.argsort((~conditioning).to(torch.int8), stable=True)
+        frames_in_order = order.tolist()
         n_cond = int(conditioning.sum())
         cut = n_cond * h * w
         place, remembered = self._places(h, w, query, conditioning[order])
         moved = None if placement is None else self._moved(h, w, placement[:, order], conditioning[order])
 
         def prepare(i: int) -> tuple[Tensor, Tensor, Tensor]:
-            k = keys[i, order].permute(1, 0, 2, 3)
+            each = [keys[i, frame].flatten(1) for frame in frames_in_order]
             if key_scale is not None:
-                k = k * key_scale[i, order, None, None]
+                each = [k * key_scale[i, frame] for k, frame in zip(each, frames_in_order, strict=True)]
             extra = remembered if moved is None else moved[i]
             if token_keep is not None:
                 hidden = (~token_keep[i, order]).to(extra.dtype).flatten() * _NEG
                 extra = torch.cat((extra[:-1], extra[-1:] + hidden))
-            k = torch.cat((k.reshape(c, -1), extra))
+            k = torch.cat((torch.cat(each, 1), extra))
             q = torch.cat((query[i] * self.log_scale.exp(), place if cells is None else place[cells[i]]), 1)
             v = values[i, :, order].permute(0, 2, 1, 3, 4).reshape(-1, frames * h * w)
             return k, q, torch.cat((v, torch.ones_like(v[:1])))
@@ -303,16 +304,14 @@ class AffinityMemory(nn.Module):
     def _moved(self, h: int, w: int, placement: Tensor, conditioning: Tensor, counted: bool = True) -> list[Tensor]:
         """The keys' places of `_places` for frames seen through other views: (4, frames*h*w) for each group."""
         x, y = _grid(h, w, placement)
-        out = []
-        for group in placement:
-            keys = []
-            for i, (sx, sy, dx, dy) in enumerate(group.unbind(0)):
-                # From cell centres in [0, 1] to centres in the current view, and back to where `_grid` measures from.
-                px = sx * (x + 0.5 + 0.5 / w) + dx - 0.5 - 0.5 / w
-                py = sy * (y + 0.5 + 0.5 / h) + dy - 0.5 - 0.5 / h
-                keys.append(self._remembered(px, py, *self._kind(conditioning, i, counted)))
-            out.append(torch.cat(keys, 1))
-        return out
+        sx, sy, dx, dy = placement[..., None].unbind(2)
+        # From cell centres in [0, 1] to centres in the current view, and back to where `_grid` measures from.
+        px = sx * (x + 0.5 + 0.5 / w) + dx - 0.5 - 0.5 / w
+        py = sy * (y + 0.5 + 0.5 / h) + dy - 0.5 - 0.5 / h
+        kinds = [self._kind(conditioning, i, counted) for i in range(len(conditioning))]
+        loc, base = (torch.stack(each)[:, None] for each in zip(*kinds, strict=True))
+        places = self._remembered(px, py, loc, base)
+        return list(places.permute(1, 0, 2, 3).flatten(2))
 
     def _kind(self, conditioning: Tensor, frame: int, counted: bool) -> tuple[Tensor, Tensor]:
         """Locality and bias of a frame, less log n of its class."""

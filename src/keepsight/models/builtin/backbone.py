@@ -6,7 +6,7 @@ memory is the frame's keys, shared by all objects of the frame, and the object's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,11 +23,13 @@ from keepsight.core.errors import ModelError
 from keepsight.models.backbone import Backbone, BackboneInfo, Decoded, PromptBatch, UnitReads
 from keepsight.models.builtin.affinity import values_from_logits
 from keepsight.models.builtin.flow import to_grey
+from keepsight.models.builtin.graphs import Graphs
 from keepsight.models.builtin.network import BuiltinNetwork, Features
+from keepsight.models.builtin.network import Decoded as NetworkDecoded
 from keepsight.models.builtin.reading import BuiltinMemory, FrameFeatures, MemoryReader
 from keepsight.models.builtin.refine import prepare, refine
 from keepsight.models.builtin.weights import WEIGHTS, load_network
-from keepsight.models.crew import Crew
+from keepsight.models.crew import Crew, Item
 
 SLOTS = 4
 """One conditioning class and three recent frames: what training showed it."""
@@ -35,8 +37,8 @@ SLOTS = 4
 MAX_CONDITIONING = 2
 
 UNITS_AT_ONCE = 3
-"""Units a call of the decoder on a CPU, where calls run side by side. Up: less time a unit (7 ms alone, 3.6 of three, 3.0 of
-five), fewer calls to share out."""
+"""Units a call of torch's decoder on a CPU, where calls run side by side. Up: less time a unit (7 ms alone, 3.6 of three, 3.0 of
+five), fewer calls to share out. ONNX Runtime's takes 2.7 ms a unit alone or not."""
 
 PRIOR_TRUST = 4.0
 """Logits by which a sure memory (0 or 1 from all remembered frames, and from the prompted ones alone) moves a mask. Mean J after
@@ -65,7 +67,7 @@ class BuiltinBackbone(Backbone):
     """Adapter over `BuiltinNetwork`.
 
     Args:
-        network: in evaluation mode.
+        network: in evaluation mode; its weights must not change from here on.
         name: what to call it.
         motion_gate: take away what the memory proposes further from the last mask than its motion allows; against
             look-alikes. It expects that the newest recent memory is of the frame before, as all policies here have it.
@@ -81,6 +83,7 @@ class BuiltinBackbone(Backbone):
         self.edges = edges
         self.cells = network.image_size // 4
         self._crew = Crew()
+        self._graphs = Graphs(self.network) if Graphs.serve(self.network) else None
         self._memory = MemoryReader(self.network, self._crew, motion_gate)
         self.info = BackboneInfo(
             name=name,
@@ -114,15 +117,21 @@ class BuiltinBackbone(Backbone):
     def encode_image(self, pixels: Tensor) -> FrameFeatures:
         if self.device.type != "cpu":
             return self._encode(pixels)
-        # One at a time: batches leave the processor's cache, and they round in other ways.
-        parts = self._crew.map(self._encode, pixels.split(1))
+        return self._side_by_side(self._encode, pixels.split(1))
+
+    @torch.inference_mode()
+    def encode_views(self, views: Sequence[NDArray[np.uint8]]) -> FrameFeatures:
+        if self.device.type != "cpu":
+            return self._encode(torch.cat([self.preprocess(view) for view in views]))
+        return self._side_by_side(lambda view: self._encode(self.preprocess(view)), views)
+
+    def _side_by_side(self, encode: Callable[[Item], FrameFeatures], views: Sequence[Item]) -> FrameFeatures:
+        """Features of views, one at a time on each core: batches leave the processor's cache, and they round in other ways."""
+        parts = self._crew.map(encode, views)
         return parts[0] if len(parts) == 1 else self.join_features(parts)
 
-    def encode_views(self, views: Sequence[Tensor]) -> FrameFeatures:
-        return self.encode_image(views[0] if len(views) == 1 else torch.cat(list(views)))
-
     def _encode(self, pixels: Tensor) -> FrameFeatures:
-        maps = self.network.encode_image(pixels)
+        maps = (self._graphs or self.network).encode_image(pixels)
         keys = [view.clone(memory_format=torch.contiguous_format) for view in maps.keys]
         colours = [x.permute(1, 2, 0).to(torch.uint8).cpu().numpy() for x in pixels]
         guides = [prepare(view[None]) for view in pixels] if self.edges else None
@@ -159,6 +168,43 @@ class BuiltinBackbone(Backbone):
         multimask: bool,
         views: Sequence[int],
     ) -> Decoded:
+        if prompts is None and conditioned.prior is not None:
+            parts = self._follow(features, conditioned.prior, multimask, views)
+        else:
+            parts = self._answer(features, conditioned, prompts, multimask, views)
+        masks = torch.cat([part.logits for part in parts])
+        if features.guides is not None:
+            guides = [features.guides[view] for view in views]
+            pairs = zip(masks.split(1), guides, strict=True)
+            masks = torch.cat(self._crew.map(lambda pair: refine(*pair), pairs))
+        ious, presences = torch.cat([part.ious for part in parts]), torch.cat([part.object_scores for part in parts])
+        return Decoded(masks, ious, presences, None)
+
+    def _follow(
+        self, features: FrameFeatures, prior: Tensor, multimask: bool, views: Sequence[int]
+    ) -> list[NetworkDecoded]:
+        """Decodes units about which nobody said anything on this frame."""
+
+        def follow(units: slice) -> NetworkDecoded:
+            read = prior[units]
+            out = (self._graphs or self.network).follow_all(_maps_of(features, views[units]), read)
+            masks, ious, presences = out.offered(multimask)
+            if ious.shape[1] == len(CANDIDATE_BIAS):
+                ious = (ious + ious.new_tensor(CANDIDATE_BIAS)).clamp(max=1.0)
+            return NetworkDecoded(_trust_prior(masks, read), ious, presences)
+
+        # One at a time does the same with an object whoever is beside it.
+        return self._crew.map(follow, self._shares(len(prior), UNITS_AT_ONCE if self._graphs is None else 1))
+
+    def _answer(
+        self,
+        features: FrameFeatures,
+        conditioned: Conditioned,
+        prompts: PromptBatch | None,
+        multimask: bool,
+        views: Sequence[int],
+    ) -> list[NetworkDecoded]:
+        """Decodes units about which something was said, or which remember nothing."""
         if prompts is None or prompts.points.shape[1] == 0:
             points = torch.zeros(conditioned.units, 1, 2, device=self.device, dtype=self.dtype)
             labels = torch.full((conditioned.units, 1), -1, device=self.device)
@@ -170,29 +216,18 @@ class BuiltinBackbone(Backbone):
             logits = F.avg_pool2d(logits, logits.shape[-1] // self.cells)
         prior = conditioned.prior
 
-        def decode(units: slice) -> Decoded:
-            seen = list(views[units]) if len(set(views[units])) > 1 else list(views[units.start : units.start + 1])
-            maps = Features(*(level[seen] for level in features.maps))
+        def answer(units: slice) -> NetworkDecoded:
             fed_back = None if logits is None else logits[units]
             read = None if prior is None else prior[units]
-            out = self.network.decode(maps, points[units], labels[units], read, fed_back, multimask)
-            masks, ious = out.logits, out.ious
-            if read is not None and prompts is None:
-                masks = _trust_prior(masks, read)
-                if ious.shape[1] == len(CANDIDATE_BIAS):
-                    ious = (ious + ious.new_tensor(CANDIDATE_BIAS)).clamp(max=1.0)
-            return Decoded(masks, ious, out.object_scores, None)
+            maps = _maps_of(features, views[units])
+            return self.network.decode(maps, points[units], labels[units], read, fed_back, multimask)
 
-        count = len(points)
-        each = UNITS_AT_ONCE if self.device.type == "cpu" else count
-        parts = self._crew.map(decode, [slice(start, start + each) for start in range(0, count, each)])
-        masks = torch.cat([part.logits for part in parts])
-        if features.guides is not None:
-            guides = [features.guides[view] for view in views]
-            pairs = zip(masks.split(1), guides, strict=True)
-            masks = torch.cat(self._crew.map(lambda pair: refine(*pair), pairs))
-        ious, presences = torch.cat([part.ious for part in parts]), torch.cat([part.object_scores for part in parts])
-        return Decoded(masks, ious, presences, None)
+        return self._crew.map(answer, self._shares(len(points), UNITS_AT_ONCE))
+
+    def _shares(self, count: int, each: int) -> list[slice]:
+        """Units in calls of so many; an accelerator takes all at once."""
+        each = each if self.device.type == "cpu" else count
+        return [slice(start, start + each) for start in range(0, count, each)]
 
     def coarse(self, features: FrameFeatures) -> FrameFeatures:
         return replace(features, guides=None)
@@ -278,6 +313,12 @@ def load_builtin(
         reason = str(error).splitlines()[0]
         raise ModelError(f"{files[0]} does not hold weights of the built-in model: {reason}") from error
     return BuiltinBackbone(network.to(device or torch.device("cpu")), name, motion_gate=motion_gate)
+
+
+def _maps_of(features: FrameFeatures, views: Sequence[int]) -> Features:
+    """Maps of units' views, a row a unit; one for all of them where they see the same."""
+    seen = list(views) if len(set(views)) > 1 else list(views[:1])
+    return Features(*(level[seen] for level in features.maps))
 
 
 def _joined(maps: Sequence[Features]) -> Features:

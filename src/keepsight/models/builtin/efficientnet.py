@@ -92,7 +92,7 @@ class EfficientNetLite0(nn.Module):
 
     def early(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Standardised pixels (N, 3, S, S) -> the stride-4 and stride-8 taps."""
-        x = F.relu6(self.stem(x))
+        x = self.stem(x).clamp(0.0, 6.0)
         s4 = x
         for i in range(_TAP_BLOCKS[1] + 1):
             x = self.blocks[i](x)

@@ -29,7 +29,7 @@ from keepsight.models.builtin.affinity import (
 )
 from keepsight.models.builtin.decoder import MaskDecoder, PriorEmbedding
 from keepsight.models.builtin.efficientnet import TAP_CHANNELS, EfficientNetLite0, Taps
-from keepsight.models.builtin.prompt_maps import PromptMaps, render_prompts
+from keepsight.models.builtin.prompt_maps import MAP_CHANNELS, PromptMaps, render_prompts
 
 IMAGE_SIZE = 256
 HIDDEN = 128
@@ -55,6 +55,11 @@ class Decoded(NamedTuple):
     logits: Tensor
     ious: Tensor
     object_scores: Tensor
+
+    def offered(self, multimask: bool) -> Decoded:
+        """Of all four masks the three candidates, or the single one, which comes first."""
+        wanted = slice(1, None) if multimask else slice(0, 1)
+        return Decoded(self.logits[:, wanted], self.ious[:, wanted], self.object_scores)
 
 
 class _Depthwise(nn.Module):
@@ -185,18 +190,34 @@ class BuiltinNetwork(nn.Module):
         Returns:
             `Decoded` with M = 3 or 1 candidates.
         """
-        out = self.decode_all(features, points, labels, prior, logits)
-        cut = slice(1, None) if multimask else slice(0, 1)
-        return Decoded(out.logits[:, cut], out.ious[:, cut], out.object_scores)
+        return self.decode_all(features, points, labels, prior, logits).offered(multimask)
 
     def decode_all(
         self, features: Features, points: Tensor, labels: Tensor, prior: Tensor | None, logits: Tensor | None
     ) -> Decoded:
         """As `decode`, with the single mask and the three candidates together (M = 4, the single one first)."""
-        b = points.shape[0]
         sparse, dense = self.prompt_encoder(points[:, None], labels[:, None], None, logits)
         maps = render_prompts(points, labels, features.keys, self.image_size)
-        dense = dense + self.prompt_maps(maps)
+        return self._decode_said(features, sparse[:, 0], dense + self.prompt_maps(maps), prior, logits)
+
+    def follow_all(self, features: Features, prior: Tensor) -> Decoded:
+        """As `decode_all` with nothing but padding for points, whose maps are empty: on frames where nobody said anything.
+
+        Args:
+            features: of one frame (N = 1, shared) or one per unit (N = B).
+            prior: (B, 6, S/4, S/4) from `propagate` and `with_flow`.
+        """
+        b, cells = prior.shape[0], self.image_size // 8
+        labels = torch.full((b, 1), -1, device=prior.device)
+        sparse, dense = self.prompt_encoder(prior.new_zeros(b, 1, 1, 2), labels[:, None], None, None)
+        empty = self.prompt_maps(prior.new_zeros(1, MAP_CHANNELS, cells, cells))
+        return self._decode_said(features, sparse[:, 0], dense + empty, prior, None)
+
+    def _decode_said(
+        self, features: Features, sparse: Tensor, dense: Tensor, prior: Tensor | None, logits: Tensor | None
+    ) -> Decoded:
+        """Decodes what was said of B units, as tokens (B, P, hidden) and as maps (B, hidden, S/16, S/16)."""
+        b = sparse.shape[0]
         s4 = features.s4.expand(b, -1, -1, -1)
         if prior is None:
             dense = dense + self.no_prior[:, None, None]
@@ -209,7 +230,7 @@ class BuiltinNetwork(nn.Module):
             *self.decoder(
                 features.s16.expand(b, -1, -1, -1) + dense,
                 self._image_positions(features.s16),
-                sparse[:, 0],
+                sparse,
                 features.s8.expand(b, -1, -1, -1),
                 s4,
             )

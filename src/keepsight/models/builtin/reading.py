@@ -105,17 +105,17 @@ class MemoryReader:
     ) -> Tensor:
         """Prior (G, K, 6, S/4, S/4) of G groups of K units; those of a group see one view and read the same frames."""
         firsts = [members[0] for members in groups]
-        values = torch.stack(
-            [torch.stack([torch.stack([r.memory.value for r in reads]) for reads in members]) for members in groups]
-        )
+        units, frames = len(groups[0]), len(firsts[0])
+        values = torch.stack([read.memory.value for members in groups for reads in members for read in reads])
+        keys = torch.stack([read.memory.keys for first in firsts for read in first])
         keep, placement = _kept(firsts, features.maps.keys), _placements(firsts, features.maps.keys)
         scale = None
         if any(read.key_scale != 1.0 for first in firsts for read in first):
             scale = features.maps.keys.new_tensor([[read.key_scale for read in first] for first in firsts])
         prior = self._network.propagate(
             features.maps.keys[list(rows)],
-            torch.stack([torch.stack([read.memory.keys for read in first]) for first in firsts]),
-            values,
+            keys.unflatten(0, (-1, frames)),
+            values.unflatten(0, (-1, units, frames)),
             torch.tensor([read.conditioning for read in firsts[0]]),
             keep,
             scale,

@@ -18,7 +18,7 @@ from keepsight.tracking.engine import Engine
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.pace import on_its_way
 from keepsight.tracking.recognition import DISMISSED_SCORE, dismiss, second_looks, single_out
-from keepsight.tracking.track import Track
+from keepsight.tracking.track import FramePrompt, Track
 from keepsight.tracking.units import Offer, Unit, best_boxes, units_of
 from keepsight.video import ArrayVideo
 
@@ -43,12 +43,13 @@ def square(x: int, y: int, width: int, height: int) -> torch.Tensor:
     return logits
 
 
-def found(logits: torch.Tensor, colour, *, red_to=0, lost=0, iou=0.9, alone=False, **marks) -> Unit:
+def found(logits: torch.Tensor, colour, *, red_to=0, lost=0, iou=0.9, alone=False, said=None, **marks) -> Unit:
     """One red object of 40 px, last seen at 100, 80; what is found on a frame that has ``colour``, and red left of ``red_to``;
-    of that, if ``alone``, the piece that is most like it."""
+    of that, if ``alone``, the piece that is most like it. ``said`` is how it was prompted, by its box if nothing is."""
     red = np.full((*SIZE, 3), RED, np.uint8)
     track = Track(1, SimpleNamespace())  # type: ignore[arg-type]
     track.colours = colours_of(red, np.ones(SIZE, bool))
+    track.prompts[0] = said or FramePrompt(box=(100.0, 80.0, 140.0, 120.0))
     last = FrameRecord(10, Role.TRACK, box=(100.0, 80.0, 140.0, 120.0), extent=40.0, lost=lost, marks=marks)
     unit = Unit(track, 0, REGION, Selection([], []), None, None, last)
     masks = CandidateMasks(_AsTheyAre(), None, 0, logits[None])  # type: ignore[arg-type]
@@ -117,6 +118,31 @@ def test_of_what_is_scattered_remains_the_piece_most_like_a_lost_object():
     unit = found(both, BLUE, red_to=100, lost=9, alone=True)
     assert stays(unit)
     assert best_boxes([unit], SIZE) == [(60, 60, 90, 90)]
+
+
+def test_what_was_only_clicked_on_may_come_back_larger():
+    click = FramePrompt([(120.0, 100.0)], [1])
+    for side, alone in ((60, False), (78, True)):
+        larger = square(120 - side // 2, 100 - side // 2, side, side)
+        assert stays(found(larger, RED, lost=3, alone=alone, said=click))
+        assert not stays(found(larger, RED, lost=3, alone=alone))
+        boxed = FramePrompt([(120.0, 100.0)], [1], box=(100.0, 80.0, 140.0, 120.0))
+        assert not stays(found(larger, RED, lost=3, alone=alone, said=boxed))
+    assert not stays(found(square(76, 56, 88, 88), RED, lost=3, said=click))
+
+
+def test_what_was_said_of_an_objects_size_outlives_the_prompt():
+    track = Track(1, SimpleNamespace())  # type: ignore[arg-type]
+    track.prompts = {3: FramePrompt([(1.0, 1.0)], [1]), 4: FramePrompt(box=(0.0, 0.0, 9.0, 9.0)), 5: FramePrompt()}
+    assert not track.guessed
+    for frame in (4, 3, 5):
+        track.forget_prompt(frame)
+        assert not track.guessed
+    assert not track.prompts
+    track.sized = False
+    assert track.guessed
+    track.found = 7
+    assert not track.guessed  # a detector's mask says it too
 
 
 def test_a_piece_of_another_size_is_not_singled_out():

@@ -202,6 +202,8 @@ def test_a_part_of_a_lost_object_is_believed_only_where_the_estimate_is_high():
     assert not zoom.plausible(part, 200.0, 1.0)
     assert zoom.plausible((0.0, 0.0, 130.0, 130.0), 100.0, 1.0)
     assert not zoom.plausible((0.0, 0.0, 131.0, 131.0), 100.0, 1.0)
+    assert zoom.plausible((0.0, 0.0, 200.0, 131.0), 100.0, 1.0, guessed=True)
+    assert not zoom.plausible((0.0, 0.0, 201.0, 131.0), 100.0, 1.0, guessed=True)
     assert zoom.plausible((0.0, 0.0, 100.0, 100.0), 100.0, zoom.found_iou)
     assert not zoom.plausible((0.0, 0.0, 100.0, 100.0), 100.0, zoom.found_iou - 0.01)
 

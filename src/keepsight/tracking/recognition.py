@@ -42,7 +42,7 @@ def single_out(units: Sequence[Unit], sight: Sight, zoom: Zoom) -> None:
         likenesses: dict[Box, float] = {}
         for piece in pieces_of(logits, MOST_PIECES):
             box = unit.region.box_from_grid(piece, *logits.shape)
-            if zoom.plausible(box, unit.last.extent, 1.0):
+            if zoom.plausible(box, unit.last.extent, 1.0, guessed=unit.track.guessed):
                 around = zoom.close_up(box, sight.size).within(unit.region)
                 likenesses[piece] = resemblance(unit.track, logits, unit.region, sight, around)
         if likenesses:
@@ -102,8 +102,8 @@ def dismiss(units: Sequence[Unit], step: Step, sight: Sight, zoom: Zoom, absent:
         if iou >= zoom.part_iou and zoom.swollen(box, unit.last.extent):
             box = _tidy_box(unit, sight.size, zoom)
         if unit.last.lost or unit.searching:
-            fits = zoom.plausible(box, unit.last.extent, iou) and on_its_way(box, unit.last, step)
-            keep = fits and _likeness(unit, sight) >= zoom.found_likeness
+            fits = zoom.plausible(box, unit.last.extent, iou, guessed=unit.track.guessed)
+            keep = fits and on_its_way(box, unit.last, step) and _likeness(unit, sight) >= zoom.found_likeness
         else:
             least = zoom.least_likeness(box, unit.last.extent)
             keep = not least or _likeness(unit, sight) >= least

@@ -25,6 +25,11 @@ class FramePrompt:
     box: Box | None = None
     mask: Mask | None = None
 
+    @property
+    def sized(self) -> bool:
+        """Whether it says how large the object is."""
+        return self.box is not None or self.mask is not None
+
     def as_points(self) -> PointsAndLabels:
         """Points and labels for the decoder; a box becomes its corners (labels 2, 3), placed first."""
         if self.box is None:
@@ -95,6 +100,7 @@ class Track:
             searched for.
         pending: prompted records whose memory is still to be written, by frame; clicking stays quick that way.
         found: frame on which a detector found the object; ``None`` for one that a person pointed at.
+        sized: whether a prompt that was let go said how large it is.
     """
 
     object_id: int
@@ -106,6 +112,7 @@ class Track:
     tracked: TrackedFrames = field(default_factory=TrackedFrames)
     colours: NDArray[np.float32] | None = None
     found: int | None = None
+    sized: bool = False
 
     @property
     def told(self) -> list[int]:
@@ -120,6 +127,15 @@ class Track:
     @property
     def last_prompt(self) -> int:
         return self.told[-1]
+
+    @property
+    def guessed(self) -> bool:
+        """Whether nobody said how large the object is: it was clicked on, and that is all."""
+        return not self.sized and self.found is None and not any(said.sized for said in self.prompts.values())
+
+    def forget_prompt(self, frame: int) -> None:
+        """Lets go of what was said on a frame, but for what follows from it."""
+        self.sized = self.prompts.pop(frame).sized or self.sized
 
     @property
     def group(self) -> tuple[type[Policy], int | None]:

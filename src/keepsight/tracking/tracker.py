@@ -151,7 +151,7 @@ class Stream:
         for track in tracks:
             # Only the latest prompt can still be clicked again; a stream must not grow with them.
             for past in [frame for frame in track.prompts if frame != self.index]:
-                del track.prompts[past]
+                track.forget_prompt(past)
         self.index += 1
         return self.set.result(frame, shown)
 

@@ -43,7 +43,9 @@ class Zoom:
         grow, shrink: by what factor an object is believed to change its size in one step, at most.
         found_ratio: by what factor a lost object that is found again may be smaller than it was.
         found_larger: by what factor it may be larger. Up: finds what has come closer meanwhile, and more that it is not.
-        found_iou: least IoU estimate of it.
+        guessed_larger: the same of an object that was only clicked on: nobody said how large it is, and its first mask is often a
+            part of it.
+        found_iou: least IoU estimate of what is found.
         part_iou: IoU estimate from which it may be half as large as that, for it may be a part that comes out first.
         found_likeness: least likeness of its colours, in [0, 1] (:func:`keepsight.tracking.appearance.likeness`).
         kept_likeness: the same for the little that is left of an object that is being followed.
@@ -66,6 +68,7 @@ class Zoom:
     shrink: float = 1.02
     found_ratio: float = 2.0
     found_larger: float = 1.3
+    guessed_larger: float = 2.0
     found_iou: float = 0.5
     part_iou: float = 0.8
     found_likeness: float = 0.86
@@ -86,6 +89,7 @@ class Zoom:
             ("shrink", 1.0),
             ("found_ratio", 1.0),
             ("found_larger", 1.0),
+            ("guessed_larger", 1.0),
             ("pyramid_step", 1.2),
         ):
             if not getattr(self, name) >= least:
@@ -112,15 +116,19 @@ class Zoom:
         leaving = box[0] <= 1 or box[1] <= 1 or box[2] >= width - 1 or box[3] >= height - 1
         return min(max(seen, extent if leaving else extent / self.shrink), extent * self.grow)
 
-    def plausible(self, box: Box, extent: float, iou: float) -> bool:
+    def plausible(self, box: Box, extent: float, iou: float, *, guessed: bool = False) -> bool:
         """Whether what was found at ``box``, with an IoU estimate of ``iou``, may be a lost object of ``extent``.
+
+        Args:
+            guessed: whether nobody said how large it is.
 
         What comes out from behind something, or back into the frame, is only a part at first: less will do where the
         estimate is high. What is larger than the object was is mostly several things at once.
         """
         ratio = _extent(box) / max(extent, 1.0)
         least = 1 / self.found_ratio if iou < self.part_iou else 0.5 / self.found_ratio
-        return iou >= self.found_iou and least <= ratio <= self.found_larger
+        most = self.guessed_larger if guessed else self.found_larger
+        return iou >= self.found_iou and least <= ratio <= most
 
     def swollen(self, box: Box, extent: float) -> bool:
         """Whether what is seen at ``box`` is much larger than an object of ``extent`` can have become in a step."""

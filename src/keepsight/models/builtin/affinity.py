@@ -9,6 +9,7 @@ read the same frames share them.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -263,7 +264,7 @@ class AffinityMemory(nn.Module):
             # Keys by queries: the products with the few rows of v are several times faster this way round. No maximum is
             # taken off: |logits| stay below 88 for any sensible scale.
             k, rows, v = part
-            weight = (k.T @ rows.T).exp_()
+            weight = _product(k.T, rows.T).exp_()
             return v[:, :cut] @ weight[:cut], v[:, cut:] @ weight[cut:]
 
         # A block of the affinity matrix still fits the processor's cache.
@@ -322,6 +323,22 @@ class AffinityMemory(nn.Module):
     @staticmethod
     def _remembered(x: Tensor, y: Tensor, loc: Tensor, base: Tensor) -> Tensor:
         return torch.stack((2 * loc * x, 2 * loc * y, -loc * torch.ones_like(x), base - loc * (x * x + y * y)))
+
+
+_scratch = threading.local()
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product; without gradients in memory that the thread's next call takes again.
+
+    A fresh block of the affinity matrix is 4 MB that the system must clear page by page, which costs half as much as filling it.
+    """
+    if torch.is_grad_enabled():
+        return a @ b
+    held: Tensor | None = getattr(_scratch, "held", None)
+    if held is None or held.shape != (len(a), b.shape[1]) or held.dtype != a.dtype or held.device != a.device:
+        held = _scratch.held = a.new_empty(len(a), b.shape[1])
+    return torch.mm(a, b, out=held)
 
 
 def _grid(h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,7 @@ def _versions() -> list[Finding]:
     for module, package in (
         ("torch", "torch"),
         ("transformers", "transformers"),
+        ("onnxruntime", "onnxruntime"),
         ("av", "av"),
         ("cv2", "opencv-python-headless"),
     ):

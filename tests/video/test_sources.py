@@ -106,6 +106,13 @@ def _live_contract(source: VideoSource, count: int) -> None:
         source.frames(0)
 
 
+@pytest.mark.parametrize("source", [np.zeros((2, 4, 4, 3), np.uint8), None, [1, 2]])
+def test_what_is_no_path_says_what_to_give_in_one_line(source):
+    with pytest.raises(InputError, match=r"ArrayVideo\(frames\)") as caught:
+        open_video(source)
+    assert "\n" not in str(caught.value)
+
+
 def test_stream_over_http(clips):
     path = clips("stream.ts", "libx264")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(path.parent))

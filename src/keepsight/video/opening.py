@@ -39,6 +39,10 @@ def open_video(
         if number is None:
             raise InputError(f"{source!r} is not a camera number; use 0 for the first camera.")
         return CameraSource(number, name)
+    if not isinstance(source, str | Path):
+        raise InputError(
+            f"{type(source).__name__} is not something that opens as a video; give a path, or ArrayVideo(frames) for frames in memory."
+        )
     if isinstance(source, str) and _ADDRESS.match(source):
         if not source.lower().startswith("file://"):
             return StreamSource(source, name)

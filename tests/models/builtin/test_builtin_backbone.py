@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from keepsight.core.errors import ModelError
 from keepsight.models.backbone import MemoryRead, PromptBatch, UnitReads
 from keepsight.models.builtin.backbone import BuiltinBackbone, load_builtin
+from keepsight.models.builtin.weights import load_network, load_weights
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +115,25 @@ def test_faulty_weights_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not hold weights") as caught:
         load_builtin(tmp_path)
     assert "\n" not in str(caught.value)
+    weights = load_weights()
+    for wrong, reason in (
+        ({name: x for name, x in weights.items() if name != "no_prior"}, "no_prior is missing"),
+        (weights | {"no_posterior": torch.zeros(3)}, "no_posterior is not of this network"),
+        (weights | {"no_prior": torch.zeros(3)}, r"no_prior is \(3,\) and not \(128,\)"),
+    ):
+        save_file(wrong, tmp_path / "model.safetensors")
+        with pytest.raises(ModelError, match=reason):
+            load_builtin(tmp_path)
+
+
+def test_graphs_and_network_follow_alike(backbone: BuiltinBackbone, frames: list[np.ndarray]) -> None:
+    answers = []
+    for one in (backbone, BuiltinBackbone(load_network())):
+        first, second = (one.encode_views([frame]) for frame in frames[:2])
+        mask = torch.zeros(2, 1, 256, 256)
+        mask[:, 0, 86:185, 64:136] = 1
+        memories = one.encode_memory(first, mask * 20 - 10, torch.tensor([10.0, 10.0]), binarize=True, views=[0, 0])
+        conditioned = one.condition(second, [UnitReads((MemoryRead(m, 3, True),)) for m in memories], [0, 0])
+        answers.append(one.decode(second, conditioned, None, True, [0, 0]))
+    assert torch.allclose(answers[0].logits, answers[1].logits, atol=1e-2)
+    assert torch.allclose(answers[0].ious, answers[1].ious, atol=1e-4)

@@ -329,11 +329,11 @@ _scratch = threading.local()
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """The matrix product; without gradients in memory that the thread's next call takes again.
+    """The matrix product; in inference mode in memory that the thread's next call takes again.
 
     A fresh block of the affinity matrix is 4 MB that the system must clear page by page, which costs half as much as filling it.
     """
-    if torch.is_grad_enabled():
+    if not torch.is_inference_mode_enabled():
         return a @ b
     held: Tensor | None = getattr(_scratch, "held", None)
     if held is None or held.shape != (len(a), b.shape[1]) or held.dtype != a.dtype or held.device != a.device:

@@ -16,19 +16,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor
 
-from keepsight.core.errors import ModelError
 from keepsight.models.backbone import Backbone, BackboneInfo, Decoded, PromptBatch, UnitReads
 from keepsight.models.builtin.affinity import values_from_logits
 from keepsight.models.builtin.flow import to_grey
 from keepsight.models.builtin.graphs import Graphs
-from keepsight.models.builtin.network import BuiltinNetwork, Features
-from keepsight.models.builtin.network import Decoded as NetworkDecoded
+from keepsight.models.builtin.passes import Decoded as NetworkDecoded
+from keepsight.models.builtin.passes import Features, Passes
 from keepsight.models.builtin.reading import BuiltinMemory, FrameFeatures, MemoryReader
 from keepsight.models.builtin.refine import prepare, refine
-from keepsight.models.builtin.weights import WEIGHTS, load_network
+from keepsight.models.builtin.weights import from_folder, load_network, load_weights
 from keepsight.models.crew import Crew, Item
 
 SLOTS = 4
@@ -64,32 +62,30 @@ class Conditioned:
 
 
 class BuiltinBackbone(Backbone):
-    """Adapter over `BuiltinNetwork`.
+    """Adapter over the built-in network.
 
     Args:
-        network: in evaluation mode; its weights must not change from here on.
+        passes: the network, in evaluation mode, or its graphs.
         name: what to call it.
         motion_gate: take away what the memory proposes further from the last mask than its motion allows; against
             look-alikes. It expects that the newest recent memory is of the frame before, as all policies here have it.
         edges: pull masks to the edges of the picture (`refine.py`); off: smoother masks, some 10 % faster.
     """
 
-    def __init__(
-        self, network: BuiltinNetwork, name: str = "builtin", *, motion_gate: bool = True, edges: bool = True
-    ) -> None:
-        self.network = network.eval()
-        parameter = next(network.parameters())
-        self.device, self.dtype = parameter.device, parameter.dtype
+    def __init__(self, passes: Passes, name: str = "builtin", *, motion_gate: bool = True, edges: bool = True) -> None:
+        self._passes = passes
+        self.device, self.dtype = passes.device, passes.dtype
         self.edges = edges
-        self.cells = network.image_size // 4
+        self.cells = passes.image_size // 4
         self._crew = Crew()
-        self._graphs = Graphs(self.network) if Graphs.serve(self.network) else None
-        self._memory = MemoryReader(self.network, self._crew, motion_gate)
+        # One at a time does the same with an object whoever is beside it.
+        self._units_at_once = 1 if isinstance(passes, Graphs) else UNITS_AT_ONCE
+        self._memory = MemoryReader(passes.affinity, self._crew, motion_gate)
         self.info = BackboneInfo(
             name=name,
             family="builtin",
-            image_size=network.image_size,
-            mask_size=network.image_size if edges else self.cells,
+            image_size=passes.image_size,
+            mask_size=passes.image_size if edges else self.cells,
             slots=SLOTS,
             pointers=0,
             max_conditioning=MAX_CONDITIONING,
@@ -131,7 +127,7 @@ class BuiltinBackbone(Backbone):
         return parts[0] if len(parts) == 1 else self.join_features(parts)
 
     def _encode(self, pixels: Tensor) -> FrameFeatures:
-        maps = (self._graphs or self.network).encode_image(pixels)
+        maps = self._passes.encode_image(pixels)
         keys = [view.clone(memory_format=torch.contiguous_format) for view in maps.keys]
         colours = [x.permute(1, 2, 0).to(torch.uint8).cpu().numpy() for x in pixels]
         guides = [prepare(view[None]) for view in pixels] if self.edges else None
@@ -187,14 +183,13 @@ class BuiltinBackbone(Backbone):
 
         def follow(units: slice) -> NetworkDecoded:
             read = prior[units]
-            out = (self._graphs or self.network).follow_all(_maps_of(features, views[units]), read)
+            out = self._passes.follow_all(_maps_of(features, views[units]), read)
             masks, ious, presences = out.offered(multimask)
             if ious.shape[1] == len(CANDIDATE_BIAS):
                 ious = (ious + ious.new_tensor(CANDIDATE_BIAS)).clamp(max=1.0)
             return NetworkDecoded(_trust_prior(masks, read), ious, presences)
 
-        # One at a time does the same with an object whoever is beside it.
-        return self._crew.map(follow, self._shares(len(prior), UNITS_AT_ONCE if self._graphs is None else 1))
+        return self._crew.map(follow, self._shares(len(prior)))
 
     def _answer(
         self,
@@ -220,13 +215,13 @@ class BuiltinBackbone(Backbone):
             fed_back = None if logits is None else logits[units]
             read = None if prior is None else prior[units]
             maps = _maps_of(features, views[units])
-            return self.network.decode(maps, points[units], labels[units], read, fed_back, multimask)
+            return self._passes.decode_all(maps, points[units], labels[units], read, fed_back).offered(multimask)
 
-        return self._crew.map(answer, self._shares(len(points), UNITS_AT_ONCE))
+        return self._crew.map(answer, self._shares(len(points)))
 
-    def _shares(self, count: int, each: int) -> list[slice]:
-        """Units in calls of so many; an accelerator takes all at once."""
-        each = each if self.device.type == "cpu" else count
+    def _shares(self, count: int) -> list[slice]:
+        """Units by call; an accelerator takes all at once."""
+        each = self._units_at_once if self.device.type == "cpu" else count
         return [slice(start, start + each) for start in range(0, count, each)]
 
     def coarse(self, features: FrameFeatures) -> FrameFeatures:
@@ -304,15 +299,12 @@ def load_builtin(
     Raises:
         ModelError: no weights, or weights of another network.
     """
-    files = [WEIGHTS] if folder is None else sorted(Path(folder).glob("*.safetensors"))
-    if len(files) != 1 or not files[0].is_file():
-        raise ModelError(f"There is no single safetensors file of the built-in model in {folder or WEIGHTS.parent}.")
-    try:
-        network = load_network(files[0])
-    except (RuntimeError, SafetensorError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{files[0]} does not hold weights of the built-in model: {reason}") from error
-    return BuiltinBackbone(network.to(device or torch.device("cpu")), name, motion_gate=motion_gate)
+    device = device or torch.device("cpu")
+
+    def load(path: Path) -> Passes:
+        return Graphs(load_weights(path)) if device.type == "cpu" else load_network(path).to(device)
+
+    return BuiltinBackbone(from_folder(folder, load), name, motion_gate=motion_gate)
 
 
 def _maps_of(features: FrameFeatures, views: Sequence[int]) -> Features:

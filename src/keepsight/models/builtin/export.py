@@ -7,9 +7,8 @@ It needs `onnx` and `onnxscript`, which running the graphs does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
-from typing import Any
 
 import onnx
 import torch
@@ -17,8 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepsight.models.builtin.efficientnet import _Block, _SameConv
-from keepsight.models.builtin.graphs import DECODER, ENCODER
-from keepsight.models.builtin.network import IMAGE_SIZE, BuiltinNetwork, Decoded, Features
+from keepsight.models.builtin.graphs import DECODER, ENCODER, FOLLOWER
+from keepsight.models.builtin.network import BuiltinNetwork
+from keepsight.models.builtin.passes import IMAGE_SIZE, Decoded, Features
+from keepsight.models.builtin.prompt_maps import render_prompts
 from keepsight.models.builtin.weights import load_network
 
 
@@ -52,21 +53,25 @@ class _PlainBlock(_Block):
 
 
 def export(folder: Path) -> None:
-    """Writes both graphs into a folder, under the names that they have in the package."""
+    """Writes the graphs into a folder, under the names that they have in the package."""
     network = load_network()
+    pixels, cells = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE), IMAGE_SIZE // 4
     with torch.no_grad():
-        features = network.encode_image(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE))
-    maps = tuple(level.expand(2, -1, -1, -1).contiguous() for level in features[:3])
-    prior = torch.rand(2, network.prior_embedding.conv1.in_channels, IMAGE_SIZE // 4, IMAGE_SIZE // 4)
+        features = network.encode_image(pixels)._asdict()
     for module in network.modules():
         if isinstance(module, _SameConv) and module.stride[0] == 2:
             module.__class__ = _PaddedConv
         elif isinstance(module, _Block):
             module.__class__ = _PlainBlock
-    pixels = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    features = {name: level.contiguous() for name, level in features.items()}
+    prior = {"prior": torch.rand(1, network.prior_embedding.conv1.in_channels, cells, cells)}
+    said = {"points": torch.rand(1, 3, 2), "labels": torch.ones(1, 3, dtype=torch.long)}
+    drawn = {"mask": torch.rand(1, 1, cells, cells), "corrects": torch.tensor(1.0)}
     _write(folder / ENCODER.name, _Pass(network, _encode), {"pixels": pixels}, Features._fields)
-    units = {"s4": maps[0], "s8": maps[1], "s16": maps[2], "prior": prior}
-    _write(folder / DECODER.name, _Pass(network, _follow), units, Decoded._fields, torch.export.Dim("units", min=1))
+    seen = {name: features[name] for name in ("s4", "s8", "s16")}
+    _write(folder / FOLLOWER.name, _Pass(network, _follow), {**seen, **prior}, Decoded._fields)
+    asked = {**features, **said, **prior, "remembers": torch.tensor(1.0), **drawn}
+    _write(folder / DECODER.name, _Pass(network, _answer), asked, Decoded._fields, ("points", "labels"))
 
 
 def _encode(network: BuiltinNetwork, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -77,10 +82,37 @@ def _follow(network: BuiltinNetwork, s4: Tensor, s8: Tensor, s16: Tensor, prior:
     return tuple(network.follow_all(Features(s4, s8, s16, s16), prior))  # no map of what was said asks for the keys
 
 
+def _answer(
+    network: BuiltinNetwork,
+    s4: Tensor,
+    s8: Tensor,
+    s16: Tensor,
+    keys: Tensor,
+    points: Tensor,
+    labels: Tensor,
+    prior: Tensor,
+    remembers: Tensor,
+    mask: Tensor,
+    corrects: Tensor,
+) -> tuple[Tensor, ...]:
+    """`BuiltinNetwork.decode_all`, told by factors of 0 or 1 instead of by None what is there."""
+    sparse, blank = network.prompt_encoder(points[:, None], labels[:, None], None, None)
+    drawn = network.prompt_encoder.mask_embed(mask)
+    maps = network.prompt_maps(render_prompts(points, labels, keys, network.image_size))
+    embedded, detail = network.prior_embedding(prior)
+    unknown = network.no_prior[:, None, None]
+    dense = corrects * drawn + (1 - corrects) * blank + maps + remembers * embedded + (1 - remembers) * unknown
+    s4 = s4 + remembers * detail + corrects * network.logits_detail(torch.tanh(mask / 4))
+    positions = network._image_positions(s16)
+    return tuple(network.decoder(s16 + dense, positions, sparse[:, 0], s8, s4))
+
+
 def _write(
-    path: Path, module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], units: Any = None
+    path: Path, module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], many: Container[str] = ()
 ) -> None:
-    shapes = None if units is None else (tuple({0: units} for _ in inputs),)
+    """Writes a graph; of the inputs in ``many`` the second side is of any length."""
+    length = torch.export.Dim("length", min=1)
+    shapes = (tuple({1: length} if name in many else None for name in inputs),) if many else None
     program = torch.onnx.export(
         module.eval(),
         tuple(inputs.values()),

@@ -8,7 +8,6 @@ that were pretrained on ImageNet, so it need not be learned from little data. No
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,37 +28,8 @@ from keepsight.models.builtin.affinity import (
 )
 from keepsight.models.builtin.decoder import MaskDecoder, PriorEmbedding
 from keepsight.models.builtin.efficientnet import TAP_CHANNELS, EfficientNetLite0, Taps
+from keepsight.models.builtin.passes import HIDDEN, IMAGE_SIZE, KEY_CHANNELS, Decoded, Features
 from keepsight.models.builtin.prompt_maps import MAP_CHANNELS, PromptMaps, render_prompts
-
-IMAGE_SIZE = 256
-HIDDEN = 128
-KEY_CHANNELS = 64
-
-
-class Features(NamedTuple):
-    """Features of N frames of side S.
-
-    s4: (N, 16, S/4, S/4) and s8: (N, 32, S/8, S/8), the decoder's high-resolution maps; s16: (N, 128, S/16, S/16), the
-    image embedding; keys: (N, 64, S/8, S/8), unit length along the channels.
-    """
-
-    s4: Tensor
-    s8: Tensor
-    s16: Tensor
-    keys: Tensor
-
-
-class Decoded(NamedTuple):
-    """Candidates: logits (B, M, S/4, S/4), predicted IoU (B, M) in [0, 1], presence logit (B,)."""
-
-    logits: Tensor
-    ious: Tensor
-    object_scores: Tensor
-
-    def offered(self, multimask: bool) -> Decoded:
-        """Of all four masks the three candidates, or the single one, which comes first."""
-        wanted = slice(1, None) if multimask else slice(0, 1)
-        return Decoded(self.logits[:, wanted], self.ious[:, wanted], self.object_scores)
 
 
 class _Depthwise(nn.Module):
@@ -146,6 +116,14 @@ class BuiltinNetwork(nn.Module):
         self.decoder = MaskDecoder(decoder_config)
         self._initialise()
 
+    @property
+    def device(self) -> torch.device:
+        return self.no_prior.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.no_prior.dtype
+
     def encode_image(self, pixels: Tensor) -> Features:
         """Pixels (N, 3, S, S) RGB 0..255 -> `Features`, shared by every object of the frame."""
         return self.neck(self.backbone(pixels))
@@ -195,18 +173,13 @@ class BuiltinNetwork(nn.Module):
     def decode_all(
         self, features: Features, points: Tensor, labels: Tensor, prior: Tensor | None, logits: Tensor | None
     ) -> Decoded:
-        """As `decode`, with the single mask and the three candidates together (M = 4, the single one first)."""
+        """See `Passes.decode_all`."""
         sparse, dense = self.prompt_encoder(points[:, None], labels[:, None], None, logits)
         maps = render_prompts(points, labels, features.keys, self.image_size)
         return self._decode_said(features, sparse[:, 0], dense + self.prompt_maps(maps), prior, logits)
 
     def follow_all(self, features: Features, prior: Tensor) -> Decoded:
-        """As `decode_all` with nothing but padding for points, whose maps are empty: on frames where nobody said anything.
-
-        Args:
-            features: of one frame (N = 1, shared) or one per unit (N = B).
-            prior: (B, 6, S/4, S/4) from `propagate` and `with_flow`.
-        """
+        """See `Passes.follow_all`."""
         b, cells = prior.shape[0], self.image_size // 8
         labels = torch.full((b, 1), -1, device=prior.device)
         sparse, dense = self.prompt_encoder(prior.new_zeros(b, 1, 1, 2), labels[:, None], None, None)

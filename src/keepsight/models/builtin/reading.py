@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from keepsight.models.backbone import MemoryRead, UnitReads
-from keepsight.models.builtin.affinity import PRIOR_CHANNELS, Reader, gate_prior, with_flow
+from keepsight.models.builtin.affinity import PRIOR_CHANNELS, AffinityMemory, Reader, gate_prior, with_flow
 from keepsight.models.builtin.flow import warp_previous
-from keepsight.models.builtin.network import BuiltinNetwork, Features
+from keepsight.models.builtin.passes import Features
 from keepsight.models.builtin.refine import Guide
 from keepsight.models.crew import Crew
 
@@ -56,13 +56,13 @@ class MemoryReader:
     """Reads memories for all units of a frame.
 
     Args:
-        network: propagates masks.
+        affinity: propagates masks.
         crew: runs pieces of work side by side.
         motion_gate: see :class:`keepsight.models.builtin.backbone.BuiltinBackbone`.
     """
 
-    def __init__(self, network: BuiltinNetwork, crew: Crew, motion_gate: bool) -> None:
-        self._network, self._crew, self._motion_gate = network, crew, motion_gate
+    def __init__(self, affinity: AffinityMemory, crew: Crew, motion_gate: bool) -> None:
+        self._affinity, self._crew, self._motion_gate = affinity, crew, motion_gate
 
     def read(self, features: FrameFeatures, reads: Sequence[UnitReads], views: Sequence[int]) -> Tensor:
         """The prior (B, 6, S/4, S/4) of B units.
@@ -112,7 +112,7 @@ class MemoryReader:
         scale = None
         if any(read.key_scale != 1.0 for first in firsts for read in first):
             scale = features.maps.keys.new_tensor([[read.key_scale for read in first] for first in firsts])
-        prior = self._network.propagate(
+        prior = self._affinity(
             features.maps.keys[list(rows)],
             keys.unflatten(0, (-1, frames)),
             values.unflatten(0, (-1, units, frames)),
@@ -141,7 +141,7 @@ class MemoryReader:
             )
         shared = [read for _, read in frames.values()]
         keep, placement = _kept([shared], features.maps.keys), _placements([shared], features.maps.keys)
-        priors = self._network.affinity.forward_together(
+        priors = self._affinity.forward_together(
             features.maps.keys[view],
             torch.stack([read.memory.keys for read in shared]),
             torch.tensor([read.conditioning for read in shared]),

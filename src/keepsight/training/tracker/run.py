@@ -115,16 +115,15 @@ def _learner(
     cache, limit = job.cache or job.out / "cache", int(job.cache_gb * 1e9)
     assert job.frames is not None
     if entry.family == "builtin":
-        from keepsight.models.builtin.backbone import BuiltinBackbone
+        from keepsight.models.builtin.backbone import SLOTS
+        from keepsight.models.builtin.weights import from_folder, load_network
 
-        backbone = load_backbone(job.base, device=device)
-        assert isinstance(backbone, BuiltinBackbone)
         # Its episodes turn a clip round themselves.
         sampler = Sampler(parted.training, stride=job.stride, reverse=0.0)
         options = BuiltinOptions(job.frames, job.objects)
         return (
             BuiltinLearner(
-                backbone.network,
+                from_folder(entry.folder, load_network),
                 sampler,
                 options,
                 job.seed,
@@ -134,7 +133,7 @@ def _learner(
                 device=device,
                 log=log,
             ),
-            backbone.info.slots,
+            SLOTS,
         )
     backbone = load_backbone(job.base, device=device, dtype="float32", image_size=job.image_size)
     assert isinstance(backbone, HFVideoBackbone)

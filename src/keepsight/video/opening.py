@@ -41,7 +41,7 @@ def open_video(
         return CameraSource(number, name)
     if not isinstance(source, str | Path):
         raise InputError(
-            f"{type(source).__name__} is not something that opens as a video; give a path, or ArrayVideo(frames) for frames in memory."
+            f"A video cannot be opened from {type(source).__name__}; give a path, or ArrayVideo(frames) for frames in memory."
         )
     if isinstance(source, str) and _ADDRESS.match(source):
         if not source.lower().startswith("file://"):

@@ -23,7 +23,7 @@ from keepsight.models.builtin.affinity import values_from_logits
 from keepsight.models.builtin.flow import to_grey
 from keepsight.models.builtin.graphs import Graphs
 from keepsight.models.builtin.passes import Decoded as NetworkDecoded
-from keepsight.models.builtin.passes import Features, Passes
+from keepsight.models.builtin.passes import Features, Passes, joined
 from keepsight.models.builtin.reading import BuiltinMemory, FrameFeatures, MemoryReader
 from keepsight.models.builtin.refine import prepare, refine
 from keepsight.models.builtin.weights import from_folder, load_network, load_weights
@@ -137,7 +137,7 @@ class BuiltinBackbone(Backbone):
         guides = [guide for part in parts for guide in part.guides or ()] if self.edges else None
         keys = [view for part in parts for view in part.keys]
         greys = [grey for part in parts for grey in part.greys]
-        return FrameFeatures(_joined([part.maps for part in parts]), keys, greys, guides)
+        return FrameFeatures(joined([part.maps for part in parts]), keys, greys, guides)
 
     def feature_bytes(self, features: FrameFeatures) -> int:
         guides = sum(x.nbytes for guide in features.guides or () for x in guide)
@@ -311,7 +311,3 @@ def _maps_of(features: FrameFeatures, views: Sequence[int]) -> Features:
     """Maps of units' views, a row a unit; one for all of them where they see the same."""
     seen = list(views) if len(set(views)) > 1 else list(views[:1])
     return Features(*(level[seen] for level in features.maps))
-
-
-def _joined(maps: Sequence[Features]) -> Features:
-    return maps[0] if len(maps) == 1 else Features(*(torch.cat(levels) for levels in zip(*maps, strict=True)))

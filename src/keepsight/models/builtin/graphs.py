@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import onnxruntime
 import torch
 from torch import Tensor
 
 from keepsight.models.builtin.affinity import PRIOR_CHANNELS, READ_CHANNELS, AffinityMemory, with_flow
-from keepsight.models.builtin.passes import IMAGE_SIZE, Decoded, Features
+from keepsight.models.builtin.passes import IMAGE_SIZE, Decoded, Features, joined
 
 ENCODER, FOLLOWER, DECODER = (Path(__file__).with_name(f"{name}.onnx") for name in ("encoder", "follower", "decoder"))
 
@@ -26,9 +25,6 @@ _MEMORY_WEIGHTS = "affinity."
 
 _ANSWERS_ONLY = ("no_prior", "logits_detail.", "prompt_encoder.mask_embed.")
 """How the names of those of the decoder's weights begin that are not needed where nobody said anything."""
-
-
-Passed = TypeVar("Passed", Features, Decoded)
 
 
 class Graphs:
@@ -53,7 +49,7 @@ class Graphs:
 
     def encode_image(self, pixels: Tensor) -> Features:
         """See :class:`Passes`."""
-        return _joined([Features(*self._encoder.run({"pixels": image})) for image in pixels.split(1)])
+        return joined([Features(*self._encoder.run({"pixels": image})) for image in pixels.split(1)])
 
     def follow_all(self, features: Features, prior: Tensor) -> Decoded:
         """See :class:`Passes`."""
@@ -61,7 +57,7 @@ class Graphs:
         for unit, read in enumerate(prior.split(1)):
             maps = _row(features, unit)
             parts.append(Decoded(*self._follower.run({"s4": maps.s4, "s8": maps.s8, "s16": maps.s16, "prior": read})))
-        return _joined(parts)
+        return joined(parts)
 
     def decode_all(
         self, features: Features, points: Tensor, labels: Tensor, prior: Tensor | None, logits: Tensor | None
@@ -82,7 +78,7 @@ class Graphs:
                 "corrects": torch.tensor(float(logits is not None)),
             }
             parts.append(Decoded(*self._decoder.run({**_row(features, unit)._asdict(), **said})))
-        return _joined(parts)
+        return joined(parts)
 
 
 class _Graph:
@@ -104,7 +100,3 @@ class _Graph:
 def _row(features: Features, unit: int) -> Features:
     """What a unit sees, of features shared by all units or one a unit."""
     return features if len(features.keys) == 1 else Features(*(level[unit : unit + 1] for level in features))
-
-
-def _joined(parts: list[Passed]) -> Passed:
-    return parts[0] if len(parts) == 1 else type(parts[0])(*(torch.cat(each) for each in zip(*parts, strict=True)))

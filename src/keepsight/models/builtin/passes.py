@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,14 @@ class Decoded(NamedTuple):
         """Of all four masks the three candidates, or the single one, which comes first."""
         wanted = slice(1, None) if multimask else slice(0, 1)
         return Decoded(self.logits[:, wanted], self.ious[:, wanted], self.object_scores)
+
+
+Passed = TypeVar("Passed", Features, Decoded)
+
+
+def joined(parts: Sequence[Passed]) -> Passed:
+    """The rows of several passes one after the other."""
+    return parts[0] if len(parts) == 1 else type(parts[0])(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
 class Passes(Protocol):

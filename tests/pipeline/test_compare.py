@@ -69,11 +69,11 @@ def test_each_gives_what_it_gives_alone(
     if "sam2long" in names:
         policies["doubting"] = policy_factory(DOUBTING)
     calls: list[int] = []
-    encode = backbone.encode_image
+    encode = backbone.encode_views
 
-    def counted(pixels):
-        calls.append(len(pixels))
-        return encode(pixels)
+    def counted(views):
+        calls.append(len(views))
+        return encode(views)
 
     with open_video(studio / "clip.mp4") as video:
         alone = {name: _alone(backbone, policy, options, video, direction) for name, policy in policies.items()}
@@ -86,7 +86,7 @@ def test_each_gives_what_it_gives_alone(
                 yield frame
 
         monkeypatch.setattr(video, "frames", watched)
-        monkeypatch.setattr(backbone, "encode_image", counted)
+        monkeypatch.setattr(backbone, "encode_views", counted)
         together, found = _together(backbone, policies, options, video, direction)
     assert found == alone
     assert together.sights.views == sum(calls)

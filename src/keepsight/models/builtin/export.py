@@ -7,7 +7,7 @@ It needs `onnx` and `onnxscript`, which running the graphs does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from pathlib import Path
 
 import onnx
@@ -52,8 +52,11 @@ class _PlainBlock(_Block):
         return x + y if self.residual else y
 
 
-def export(folder: Path) -> None:
-    """Writes the graphs into a folder, under the names that they have in the package."""
+GRAPHS = (ENCODER, FOLLOWER, DECODER)
+
+
+def export(folder: Path, graphs: Collection[Path] = GRAPHS) -> None:
+    """Writes graphs into a folder, under the names that they have in the package."""
     network = load_network()
     pixels, cells = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE), IMAGE_SIZE // 4
     with torch.no_grad():
@@ -67,11 +70,14 @@ def export(folder: Path) -> None:
     prior = {"prior": torch.rand(1, network.prior_embedding.conv1.in_channels, cells, cells)}
     said = {"points": torch.rand(1, 3, 2), "labels": torch.ones(1, 3, dtype=torch.long)}
     drawn = {"mask": torch.rand(1, 1, cells, cells), "corrects": torch.tensor(1.0)}
-    _write(folder / ENCODER.name, _Pass(network, _encode), {"pixels": pixels}, Features._fields)
     seen = {name: features[name] for name in ("s4", "s8", "s16")}
-    _write(folder / FOLLOWER.name, _Pass(network, _follow), {**seen, **prior}, Decoded._fields)
     asked = {**features, **said, **prior, "remembers": torch.tensor(1.0), **drawn}
-    _write(folder / DECODER.name, _Pass(network, _answer), asked, Decoded._fields, ("points", "labels"))
+    if ENCODER in graphs:
+        _write(folder / ENCODER.name, _Pass(network, _encode), {"pixels": pixels}, Features._fields)
+    if FOLLOWER in graphs:
+        _write(folder / FOLLOWER.name, _Pass(network, _follow), {**seen, **prior}, Decoded._fields)
+    if DECODER in graphs:
+        _write(folder / DECODER.name, _Pass(network, _answer), asked, Decoded._fields, ("points", "labels"))
 
 
 def _encode(network: BuiltinNetwork, pixels: Tensor) -> tuple[Tensor, ...]:

@@ -43,8 +43,12 @@ class Mask:
 
     @classmethod
     def from_window(cls, window: ArrayLike, height: int, width: int, *, top: int, left: int) -> Mask:
-        """Encodes a ``(h, w)`` array that lies with its corner at ``top`` and ``left`` in a frame without another pixel of the
-        object; in time that does not grow with the frame's width."""
+        """Encodes a ``(h, w)`` array, every non-zero value of which is the object, that lies with its corner at ``top`` and
+        ``left`` px in a frame without another pixel of it; in time that does not grow with the frame's width.
+
+        Raises:
+            InputError: the window reaches out of the frame.
+        """
         pixels = np.asarray(window)
         tall, wide = pixels.shape
         if not (0 <= top <= height - tall and 0 <= left <= width - wide):

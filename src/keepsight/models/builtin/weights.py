@@ -42,13 +42,17 @@ def pad_prior(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
+def _read(path: Path | None) -> dict[str, Tensor]:
+    return pad_prior({k: v.float() for k, v in load_file(path or WEIGHTS).items()})
+
+
 def load_weights(path: Path | None = None) -> dict[str, Tensor]:
-    """State dict of `BuiltinNetwork` from `path` (default: from the package), float32, on the CPU.
+    """State dict of the network that ships, from `path` (default: from the package), float32, on the CPU.
 
     Raises:
         RuntimeError: a tensor of the network is not in the file, one of the file not in the network, or one of another shape.
     """
-    weights = pad_prior({k: v.float() for k, v in load_file(path or WEIGHTS).items()})
+    weights = _read(path)
     # What ships is of the network by definition, and its file says so without the network being built.
     with safe_open(WEIGHTS, "pt") as shipped:
         shapes = {name: tuple(shipped.get_slice(name).get_shape()) for name in shipped.keys()}  # noqa: SIM118
@@ -86,6 +90,6 @@ def load_network(path: Path | None = None) -> BuiltinNetwork:
     from keepsight.models.builtin.network import BuiltinNetwork
 
     network = BuiltinNetwork()
-    network.load_state_dict(load_weights(path), strict=True)
+    network.load_state_dict(_read(path), strict=True)  # which may differ from what ships, while it is being developed
     network.eval().requires_grad_(False)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

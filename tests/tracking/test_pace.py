@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
 import keepsight
 from keepsight.core import Region
-from keepsight.memory import FrameRecord, Role, Step
+from keepsight.memory import FrameRecord, Role, Selection, SpatialRead, Step
 from keepsight.tracking import Zoom
-from keepsight.tracking.calls import _placement
+from keepsight.tracking.calls import Calls, _placement
+from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.pace import PACE_X, PACE_Y, ahead, fast_pace, note_pace
 from keepsight.video import ArrayVideo
 
@@ -102,6 +105,36 @@ def test_remembered_frames_lie_where_the_object_would_be_by_now():
     )
     # What a person has said may be long ago.
     assert _placement(FrameRecord(8, Role.PROMPT, region=region), region, 10, (20.0, 0.0)) is None
+
+
+@pytest.mark.parametrize(("role", "frame"), [(Role.PROMPT, 0), (Role.TRACK, 8)])
+def test_what_was_far_from_where_the_object_is_now_lies_there(role, frame):
+    """A place that is out of reach of the view says nothing of what is in it."""
+    remembered = FrameRecord(frame, role, box=(100.0, 140.0, 120.0, 160.0), region=Region(60, 100, 160, 200))
+    region = Region(500, 100, 600, 200)
+    near = Region(100, 100, 200, 200)
+    assert _placement(remembered, region, 10, (0.0, 0.0), (550.0, 150.0)) == pytest.approx((1, 1, 0, 0))
+    assert _placement(remembered, region, 10, (0.0, 0.0), (560.0, 150.0)) == pytest.approx((1, 1, 0.1, 0))
+    assert _placement(remembered, region, 10, (0.0, 0.0)) == pytest.approx((1, 1, -4.4, 0))
+    assert _placement(remembered, near, 10, (0.0, 0.0), (160.0, 150.0)) == pytest.approx((1, 1, -0.4, 0))
+    assert _placement(remembered, near, 10, (0.0, 0.0), (161.0, 150.0)) == pytest.approx((1, 1, 0.11, 0))
+
+
+@pytest.mark.parametrize(("anew", "shift"), [(False, -4.4), (True, 0.0)])
+def test_recent_frames_say_where_an_object_is_until_it_is_lost(anew, shift):
+    backbone = SimpleNamespace(info=SimpleNamespace(pointers=0))
+    told, recent = (
+        FrameRecord(frame, role, box=(100.0, 140.0, 120.0, 160.0), region=Region(60, 100, 160, 200))
+        for frame, role in ((0, Role.PROMPT), (9, Role.TRACK))
+    )
+    reads = Calls(backbone, EngineOptions()).reads(  # type: ignore[arg-type]
+        Selection((SpatialRead(told, 0), SpatialRead(recent, 1))),
+        Step(10, False, 100),
+        Region(500, 100, 600, 200),
+        at=(550.0, 150.0),
+        anew=anew,
+    )
+    assert [read.placement for read in reads.spatial] == [pytest.approx((1, 1, 0, 0)), pytest.approx((1, 1, shift, 0))]
 
 
 def test_the_tiles_of_a_search_begin_where_the_object_was_last():

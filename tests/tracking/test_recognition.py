@@ -220,22 +220,78 @@ def test_more_is_looked_at_for_what_vanishes_before_anybody_knows_how_fast_it_is
     assert (unit.region.width > REGION.width) == wider
 
 
-def test_a_thing_that_is_fast_from_the_first_frame_on_is_not_lost():
+@pytest.mark.parametrize(("iou", "at"), [(0.66, (118.0, 108.0)), (0.64, None)])
+def test_a_likely_find_is_compared_as_if_the_object_had_always_been_there(iou, at):
+    unit = found(square(110, 100, 16, 16), RED, lost=1, iou=iou)
+    masks = CandidateMasks(_AsTheyAre(), None, 0, square(110, 100, 16, 16)[None])  # type: ignore[arg-type]
+    unit.offer = Offer(masks, torch.tensor([iou]), 3.0, None)
+    assert second_looks([unit], SIZE, Zoom()) == [unit]
+    assert unit.at == at
+    assert unit.region == Region(94, 84, 142, 132)  # from near, either way
+
+
+def discs(radius: int, places: list[tuple[int, int] | None], side: int):
+    """Frames of 48 x 18 squares of ``side`` px with a disc of two colours, and its pixels; away where a place is missing."""
     rng = np.random.default_rng(4)
-    ground = np.kron(rng.integers(80, 110, (18, 48, 3), np.uint8), np.ones((20, 20, 1), np.uint8))
+    ground = np.kron(rng.integers(80, 110, (18, 48, 3), np.uint8), np.ones((side, side, 1), np.uint8))
     y, x = np.mgrid[: ground.shape[0], : ground.shape[1]]
     rgbs, truths = [], []
-    for t in range(6):
-        truth = (x - 100 - 75 * t) ** 2 + (y - 180) ** 2 <= 20**2
-        rgb = ground.copy()
-        rgb[truth] = (230, 190, 40)
+    for place in places:
+        rgb, truth = ground.copy(), np.zeros(ground.shape[:2], bool)
+        if place is not None:
+            truth = (x - place[0]) ** 2 + (y - place[1]) ** 2 <= radius**2
+            rgb[truth], rgb[truth & (x < place[0])] = (230, 190, 40), BLUE
         rgbs.append(rgb)
         truths.append(truth)
+    return rgbs, truths
+
+
+def followed(rgbs, truths) -> list[float]:
+    """IoU on each frame; 1 where the object is away and nothing is shown."""
     session = keepsight.load("builtin", zoom=True).open(ArrayVideo(rgbs))
     session.add(object_id=1, frame=0, mask=truths[0])
     shown = {result.frame: result[1].mask.to_array() for result in session.propagate()}
-    ious = [(shown[t] & truths[t]).sum() / (shown[t] | truths[t]).sum() for t in range(1, 6)]
-    assert min(ious) > 0.6
+    both = [(shown[t] & truth, shown[t] | truth) for t, truth in enumerate(truths)]
+    return [common.sum() / either.sum() if either.any() else 1.0 for common, either in both]
+
+
+def test_a_thing_that_is_fast_from_the_first_frame_on_is_not_lost():
+    assert min(followed(*discs(20, [(100 + 75 * t, 180) for t in range(6)], side=20))) > 0.6
+
+
+@pytest.mark.parametrize(("radius", "side", "far"), [(20, 20, (500, 180)), (60, 40, (1400, 360))])
+def test_what_comes_back_far_from_where_it_left_is_found_again(radius, side, far):
+    """A thing of less than a twentieth of the frame, which is searched in tiles, and one that shows in the whole frame."""
+    left = (5 * radius, 9 * side)
+    ious = followed(*discs(radius, [left] * 3 + [None] * 10 + [far] * 12, side))
+    assert min(ious[:13]) > 0.8  # and nothing is shown while it is away
+    assert min(ious[-4:]) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("lost", "pace", "zoom", "at"),
+    [
+        (0, 0.0, Zoom(), (107.0, 87.0)),
+        (1, 0.0, Zoom(), None),  # who knows where it is
+        (0, 60.0, Zoom(), None),  # told by its pace
+        (0, 0.0, None, None),
+    ],
+)
+def test_what_was_said_long_ago_is_compared_where_the_object_is_now(lost, pace, zoom, at):
+    marks = {"pace_x": pace, "pace_y": 0.0}
+    last = FrameRecord(
+        10, Role.TRACK, box=(100.0, 80.0, 114.0, 94.0), extent=14.0, lost=lost, region=REGION, marks=marks
+    )
+    policy = SimpleNamespace(
+        select_memory=lambda *_: Selection((), ()),
+        modulate=lambda _, chosen: chosen,
+        active_hypotheses=lambda *_: [0],
+        propose_prompts=lambda *_: None,
+    )
+    track = Track(1, policy)  # type: ignore[arg-type]
+    track.bank.add_tracked(10, [last])
+    [unit] = units_of(track, Step(11, False, 100), SimpleNamespace(size=SIZE), zoom)  # type: ignore[arg-type]
+    assert unit.at == at
 
 
 @pytest.mark.parametrize(

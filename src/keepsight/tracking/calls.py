@@ -22,10 +22,14 @@ from keepsight.models.backbone import (
     PromptBatch,
     UnitReads,
 )
-from keepsight.tracking.looks import labels_inside
+from keepsight.tracking.looks import labels_inside, middle
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import PointsAndLabels, Track
+
+FAR_SHARE = 0.5
+"""How far from where an object is now it may have been on a remembered frame, over the side of the present view. Beyond that its
+place says nothing any more, and memories that compare places would find that nothing is where it was."""
 
 
 class Calls:
@@ -36,13 +40,21 @@ class Calls:
         self.options = options
 
     def reads(
-        self, selection: Selection, step: Step, region: Region, pace: tuple[float, float] = (0.0, 0.0)
+        self,
+        selection: Selection,
+        step: Step,
+        region: Region,
+        pace: tuple[float, float] = (0.0, 0.0),
+        at: tuple[float, float] | None = None,
+        anew: bool = False,
     ) -> UnitReads:
         """What a unit that looks at ``region`` attends to.
 
         Args:
             pace: px a frame that the object moves: remembered frames are taken to be where it would be by now, as if the
                 camera had gone along with it.
+            at: px of the frame, where the object is taken to be; what a person has said of it far away is taken to be there.
+            anew: it was lost, so that where it was on recent frames says nothing either.
         """
         budget = self.backbone.info.pointers
         if step.frame_count is not None and not self.options.compatibility.stream_pointer_budget:
@@ -55,7 +67,7 @@ class Calls:
                 read.token_keep,
                 read.key_scale,
                 step.distance(read.record.frame),
-                _placement(read.record, region, step.frame, pace),
+                _placement(read.record, region, step.frame, pace, at if anew or read.record.conditioning else None),
             )
             for read in selection.spatial
         )
@@ -156,10 +168,21 @@ class Calls:
             self.encode(group, masks, [record.object_score for record in group], sight, binarize=True)
 
 
-def _placement(record: FrameRecord, region: Region, frame: int, pace: tuple[float, float]) -> Placement | None:
+def _placement(
+    record: FrameRecord,
+    region: Region,
+    frame: int,
+    pace: tuple[float, float],
+    at: tuple[float, float] | None = None,
+) -> Placement | None:
     """Of a remembered frame's view in the present one; ``None`` where they are the same."""
     # What a person has said may be long ago.
     by_x, by_y = (0.0, 0.0) if record.conditioning else (way * (frame - record.frame) for way in pace)
+    if at is not None and record.box is not None:
+        x, y = middle(record.box)
+        to_x, to_y = at[0] - x, at[1] - y
+        if max(abs(to_x) / region.width, abs(to_y) / region.height) > FAR_SHARE:
+            by_x, by_y = to_x, to_y
     if record.region is None or (record.region == region and not by_x and not by_y):
         return None
     scale_x, scale_y, shift_x, shift_y = record.region.placement_in(region)

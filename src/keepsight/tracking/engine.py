@@ -165,7 +165,10 @@ class Engine:
         for group in (with_memory, without):
             for start in range(0, len(group), self.options.units_per_decode):
                 chunk = group[start : start + self.options.units_per_decode]
-                reads = [self._calls.reads(unit.selection, step, unit.region, unit.pace) for unit in chunk]
+                reads = [
+                    self._calls.reads(unit.selection, step, unit.region, unit.pace, unit.at, unit.was_lost)
+                    for unit in chunk
+                ]
                 conditioned = self.backbone.condition(features, reads, [views[id(unit)] for unit in chunk])
                 for members, said, multimask in self._mates(chunk):
                     mates = [chunk[member] for member in members]

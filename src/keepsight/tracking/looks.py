@@ -66,6 +66,11 @@ def region_of(track: Track, step: Step, size: tuple[int, int], zoom: Zoom | None
     return zoom.follow(last.box, last.extent, before, size, ahead(last, step, zoom))
 
 
+def middle(box: Box) -> tuple[float, float]:
+    """Centre of a box."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
 def tidy(
     records: Sequence[FrameRecord], zoom: Zoom, size: tuple[int, int], lasts: Sequence[FrameRecord | None]
 ) -> None:

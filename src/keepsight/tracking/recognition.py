@@ -10,7 +10,7 @@ from torch import Tensor
 from keepsight.core import Box, Region
 from keepsight.memory import Step
 from keepsight.tracking.appearance import resemblance
-from keepsight.tracking.looks import alike, without_strays
+from keepsight.tracking.looks import alike, middle, without_strays
 from keepsight.tracking.masks import measure, pieces_of
 from keepsight.tracking.pace import expected_box, on_its_way, pace_known
 from keepsight.tracking.sight import Sight
@@ -24,6 +24,9 @@ CONFINED_MARGIN = 0.15
 """How far beyond the box in which it is expected an object may be seen beside something that its mask has spread to, over its
 size."""
 
+LIKELY_IOU = 0.65
+"""IoU estimate from which what seems to be a lost object is compared, from near, as if it had always been there. Less sure finds
+must be near where it was: large objects that have left are most easily taken for what enters elsewhere."""
 
 MOST_PIECES = 6
 """Pieces of a mask, the largest ones, among which a lost object is looked for."""
@@ -60,6 +63,7 @@ def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> li
     fast, more is looked at, for it is in the neighbourhood. All hypotheses of an object look at the same region.
     """
     regions: dict[int, Region] = {}
+    places: dict[int, tuple[float, float]] = {}
     boxes = best_boxes(units, size)
     shown = {id(unit.track) for unit, box in zip(units, boxes, strict=True) if box is not None}
     for unit, box in zip(units, boxes, strict=True):
@@ -73,6 +77,8 @@ def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> li
             better = zoom.close_up(box, size)
             if alike(better, unit.region):
                 better = None
+            elif float(unit.offer.ious.max()) >= LIKELY_IOU:
+                places[id(unit.track)] = middle(box)
         else:
             better = zoom.recentre(box, last.extent if last else 0.0, unit.region, size)
         if better is not None and better != unit.region:
@@ -81,6 +87,7 @@ def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> li
     for unit in again:
         unit.region = regions[id(unit.track)]
         unit.searching = id(unit.track) not in shown
+        unit.at = places.get(id(unit.track), unit.at)
     return again
 
 

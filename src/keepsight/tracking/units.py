@@ -24,7 +24,7 @@ from keepsight.memory import (
     WritePlan,
 )
 from keepsight.tracking.candidates import CandidateMasks, sharpen_together
-from keepsight.tracking.looks import last_record, region_of
+from keepsight.tracking.looks import last_record, middle, region_of
 from keepsight.tracking.masks import measure
 from keepsight.tracking.pace import fast_pace
 from keepsight.tracking.sight import Sight
@@ -60,7 +60,13 @@ class Unit:
     last: FrameRecord | None  # where the object was last, whatever the hypothesis
     pace: tuple[float, float] = (0.0, 0.0)  # px a frame, of an object so fast that it matters
     searching: bool = False  # it was not where it was expected
+    at: tuple[float, float] | None = None  # px of the frame, where it is taken to be; None where that is not known
     offer: Offer = field(init=False)  # there once it was decoded
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether the object was not seen on the step before."""
+        return self.last is not None and self.last.lost > 0
 
     def proposed_points(self) -> PointsAndLabels:
         """What the policy proposes for the decoder, none where it proposes nothing."""
@@ -105,9 +111,15 @@ def units_of(track: Track, step: Step, sight: Sight, zoom: Zoom | None) -> list[
             parent=track.bank.at(step.back(1), hypothesis),
             last=last,
             pace=pace,
+            at=_place(last) if zoom is not None and pace == (0.0, 0.0) else None,
         )
         for hypothesis in track.policy.active_hypotheses(step, track.bank)
     ]
+
+
+def _place(last: FrameRecord | None) -> tuple[float, float] | None:
+    """Where an object is, in px of the frame, as far as one knows before looking; a fast one's place is told by its pace."""
+    return None if last is None or last.lost or last.box is None else middle(last.box)
 
 
 def _telling(selection: Selection, last: FrameRecord | None, size: tuple[int, int]) -> Selection:

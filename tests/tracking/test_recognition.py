@@ -230,8 +230,11 @@ def test_a_likely_find_is_compared_as_if_the_object_had_always_been_there(iou, a
     assert unit.region == Region(94, 84, 142, 132)  # from near, either way
 
 
-def discs(radius: int, places: list[tuple[int, int] | None], side: int):
-    """Frames of 48 x 18 squares of ``side`` px with a disc of two colours, and its pixels; away where a place is missing."""
+YELLOW = (230, 190, 40)
+
+
+def discs(radius: int, places: list[tuple[int, int] | None], side: int, left_half=YELLOW):
+    """Frames of 48 x 18 squares of ``side`` px with a yellow disc, and its pixels; away where a place is missing."""
     rng = np.random.default_rng(4)
     ground = np.kron(rng.integers(80, 110, (18, 48, 3), np.uint8), np.ones((side, side, 1), np.uint8))
     y, x = np.mgrid[: ground.shape[0], : ground.shape[1]]
@@ -240,7 +243,7 @@ def discs(radius: int, places: list[tuple[int, int] | None], side: int):
         rgb, truth = ground.copy(), np.zeros(ground.shape[:2], bool)
         if place is not None:
             truth = (x - place[0]) ** 2 + (y - place[1]) ** 2 <= radius**2
-            rgb[truth], rgb[truth & (x < place[0])] = (230, 190, 40), BLUE
+            rgb[truth], rgb[truth & (x < place[0])] = YELLOW, left_half
         rgbs.append(rgb)
         truths.append(truth)
     return rgbs, truths
@@ -263,9 +266,20 @@ def test_a_thing_that_is_fast_from_the_first_frame_on_is_not_lost():
 def test_what_comes_back_far_from_where_it_left_is_found_again(radius, side, far):
     """A thing of less than a twentieth of the frame, which is searched in tiles, and one that shows in the whole frame."""
     left = (5 * radius, 9 * side)
-    ious = followed(*discs(radius, [left] * 3 + [None] * 10 + [far] * 12, side))
+    ious = followed(*discs(radius, [left] * 3 + [None] * 10 + [far] * 12, side, left_half=BLUE))
     assert min(ious[:13]) > 0.8  # and nothing is shown while it is away
     assert min(ious[-4:]) > 0.8
+
+
+def reading(selection: Selection) -> Track:
+    """An object whose policy reads just that, with one hypothesis."""
+    policy = SimpleNamespace(
+        select_memory=lambda *_: selection,
+        modulate=lambda _, chosen: chosen,
+        active_hypotheses=lambda *_: [0],
+        propose_prompts=lambda *_: None,
+    )
+    return Track(1, policy)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -282,13 +296,7 @@ def test_what_was_said_long_ago_is_compared_where_the_object_is_now(lost, pace, 
     last = FrameRecord(
         10, Role.TRACK, box=(100.0, 80.0, 114.0, 94.0), extent=14.0, lost=lost, region=REGION, marks=marks
     )
-    policy = SimpleNamespace(
-        select_memory=lambda *_: Selection((), ()),
-        modulate=lambda _, chosen: chosen,
-        active_hypotheses=lambda *_: [0],
-        propose_prompts=lambda *_: None,
-    )
-    track = Track(1, policy)  # type: ignore[arg-type]
+    track = reading(Selection((), ()))
     track.bank.add_tracked(10, [last])
     [unit] = units_of(track, Step(11, False, 100), SimpleNamespace(size=SIZE), zoom)  # type: ignore[arg-type]
     assert unit.at == at
@@ -311,13 +319,7 @@ def test_of_a_small_lost_object_only_frames_that_show_it_are_read(lost, extent, 
         for i, steps in enumerate(lost)
     ]
     selection = Selection(tuple(SpatialRead(record, i) for i, record in enumerate([told, *recent])))
-    policy = SimpleNamespace(
-        select_memory=lambda *_: selection,
-        modulate=lambda _, chosen: chosen,
-        active_hypotheses=lambda *_: [0],
-        propose_prompts=lambda *_: None,
-    )
-    track = Track(1, policy)  # type: ignore[arg-type]
+    track = reading(selection)
     track.bank.add_conditioning(told)
     for record in recent:
         track.bank.add_tracked(record.frame, [record])

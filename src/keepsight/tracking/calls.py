@@ -53,7 +53,8 @@ class Calls:
         Args:
             pace: px a frame that the object moves: remembered frames are taken to be where it would be by now, as if the
                 camera had gone along with it.
-            at: px of the frame, where the object is taken to be; what a person has said of it far away is taken to be there.
+            at: px of the frame, where the object is taken to be; conditioning frames that show it far away are read as if it
+                had been there. None where that is not known: all places count as they are.
             anew: it was lost, so that where it was on recent frames says nothing either.
         """
         budget = self.backbone.info.pointers

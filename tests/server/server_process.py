@@ -8,16 +8,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+HELD = Path(__file__).with_name("held_annotate.py")
+
 
 class ServerProcess:
     """Serves what is in a folder until it is stopped or killed; begun again it is at the same address.
+
+    Its jobs go no further than :meth:`hold` says.
 
     Attributes:
         address: ``http://localhost:PORT``.
     """
 
     def __init__(self, videos: Path, projects: Path, model: str | Path = "builtin") -> None:
-        self._command = [sys.executable, "-m", "keepsight.cli.main", "annotate", str(videos), "--no-browser"]
+        self._limit = projects.with_name(f"{projects.name}.limit")
+        self._command = [sys.executable, str(HELD), str(self._limit), "annotate", str(videos), "--no-browser"]
         self._command += ["--out", str(projects), "--model", str(model), "--device", "cpu"]
         self.address = ""
         self.begin()
@@ -38,6 +43,16 @@ class ServerProcess:
         found = re.search(r"http://[\w.]+:\d+", line)
         assert found is not None, f"the server did not begin: {line}"
         self.address = found[0]
+
+    def hold(self, frames: int) -> None:
+        """Lets jobs wait when they have done so many frames, those that are going too: no cancel comes too late."""
+        written = self._limit.with_suffix(".new")
+        written.write_text(str(frames))
+        written.replace(self._limit)
+
+    def let_go(self) -> None:
+        """Jobs go on to their ends."""
+        self._limit.unlink()
 
     def kill(self) -> None:
         """As losing power does: no handler runs."""

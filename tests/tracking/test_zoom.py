@@ -323,6 +323,26 @@ def test_a_stream_with_zoom_equals_a_session():
         assert [o.mask for o in tracker.step(rgb).objects] == [o.mask for o in expected.objects]
 
 
+def test_a_mask_that_somebody_gives_is_shown_as_it_was_given():
+    rgbs, _ = scene(2)
+    y, x = np.mgrid[:360, :640]
+    # Large, with hairs of one px and holes: more than the logits of a region can hold.
+    ragged = (np.hypot(x - 320, y - 180) < 150 + 15 * np.sin(40 * np.arctan2(y - 180, x - 320))) & (
+        (x % 20 > 0) | (y % 2 > 0)
+    )
+    session = keepsight.load("builtin").open(ArrayVideo(rgbs))
+    answer = session.add(object_id=1, frame=0, mask=ragged)
+    shown = [result[1].mask for result in session.propagate()]
+    tracker = keepsight.load("builtin")
+    tracker.add(object_id=1, mask=ragged)
+    given_mask = Mask.from_array(ragged)
+    assert answer.mask == shown[0] == tracker.step(rgbs[0])[1].mask == given_mask
+    assert shown[1] != given_mask
+    # Without zoom it is what both references show: the model's logits.
+    whole = keepsight.load("builtin", zoom=False).open(ArrayVideo(rgbs))
+    assert whole.add(object_id=1, frame=0, mask=ragged).mask != given_mask
+
+
 # -- colours -----------------------------------------------------------------------------------------------------------
 def test_colours_tell_things_apart_and_survive_a_change_of_size():
     rng = np.random.default_rng(0)

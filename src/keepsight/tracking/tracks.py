@@ -8,7 +8,7 @@ from copy import copy
 
 import torch
 
-from keepsight.core import Frame, FrameResult, Prompt, Source, TrackedObject
+from keepsight.core import Frame, FrameResult, Mask, Prompt, Source, TrackedObject
 from keepsight.core.errors import InputError
 from keepsight.memory import FrameRecord, MemoryLimits, Policy, PolicyFactory, Role, Step
 from keepsight.models.backbone import Backbone
@@ -129,6 +129,8 @@ class TrackSet:
         regions = [record.region for _, record in shown]
         with self.engine.backbone.leading():
             masks = masks_at_size(logits, height, width, regions)
+            if self.options.closely is not None:
+                masks = [_given(*item) or mask for item, mask in zip(shown, masks, strict=True)]
             if self.options.exclusive:
                 masks = without_overlap(masks, logits, regions)
         return [
@@ -141,6 +143,12 @@ class TrackSet:
             )
             for (track, record), mask in zip(shown, masks, strict=True)
         ]
+
+
+def _given(track: Track, record: FrameRecord) -> Mask | None:
+    """The mask that somebody gave for the frame: logits, which both references show instead, have only the model's resolution."""
+    said = track.prompts.get(record.frame)
+    return None if said is None else said.mask
 
 
 def _source(track: Track, record: FrameRecord) -> Source:

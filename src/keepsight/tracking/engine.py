@@ -19,6 +19,7 @@ from keepsight.models.backbone import Backbone, Decoded, ImageFeatures
 from keepsight.tracking.appearance import refresh_colours
 from keepsight.tracking.calls import Calls
 from keepsight.tracking.candidates import CandidateMasks
+from keepsight.tracking.claims import settle_claims
 from keepsight.tracking.looks import PreviousMask, measure_records, region_of, tidy
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.prompting import Prompting
@@ -219,6 +220,8 @@ class Engine:
         kept: dict[Track, list[FrameRecord]] = {}
         for item in chosen:
             kept.setdefault(item.track, []).append(item.record)
+        if revise is None and self.options.apart:
+            settle_claims(chosen, lasts, sight, zoom, self.backbone.absent_pointer())
         score_frames(kept, units)
         if revise is not None:
             revise(chosen)

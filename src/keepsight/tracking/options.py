@@ -92,6 +92,9 @@ class EngineOptions:
             the model gains by it, which is the built-in one.
         exclusive: masks of a frame do not overlap in what is shown: a pixel that several objects claim goes to the one with the
             highest logit, as where SAM 2 is evaluated on pictures of ids. What is remembered stays as it is.
+        exclusive_memory: what several objects of a session claim belongs to one of them before it is remembered, so that those
+            who cross do not end up on one of them (see :mod:`keepsight.tracking.claims`); ``None``: where objects are looked at
+            closely. Where words are followed, the rules of concepts stand in its place.
         keep_all_memory: never evict. For short clips that are corrected again and again at any place.
     """
 
@@ -101,6 +104,7 @@ class EngineOptions:
     units_per_decode: int = 16
     look_ahead: int = 4
     exclusive: bool = False
+    exclusive_memory: bool | None = None
     keep_all_memory: bool = False
     zoom: Zoom | bool | None = None
 
@@ -108,6 +112,11 @@ class EngineOptions:
     def closely(self) -> Zoom | None:
         """How small objects are looked at closely, ``None`` when the whole frame is always seen."""
         return self.zoom if isinstance(self.zoom, Zoom) else None
+
+    @property
+    def apart(self) -> bool:
+        """Whether objects that are followed together remember nothing of each other."""
+        return self.closely is not None if self.exclusive_memory is None else self.exclusive_memory
 
     def settled(self, gains_by_zoom: bool) -> EngineOptions:
         """The options for a model: zoom is said, one way or the other."""

@@ -1,0 +1,223 @@
+"""Objects that are followed together: what several of them claim belongs to one of them, before it is remembered.
+
+Where things that are alike cross, the memory of the one behind slides onto the one in front, and from then on both are followed
+there. As in Meta's predictor, where it can be switched on, a place goes to the object with the highest logit; three rules are
+ours. An object that has grown by what it shares yields it to one that has not: it has spread to the other one. An object that was
+lost takes nothing from one that was not. And objects that were one within the other when a person pointed at them, as a tie and
+who wears it, share their places for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from keepsight.memory import FrameRecord, Role
+from keepsight.memory.shelf import unfolded
+from keepsight.tracking.looks import measure_records, without_strays
+from keepsight.tracking.masks import OUTSIDE_LOGIT, move_logits
+from keepsight.tracking.pace import PACE_X, PACE_Y
+from keepsight.tracking.recognition import DISMISSED_SCORE
+from keepsight.tracking.sight import Sight
+from keepsight.tracking.track import Track
+from keepsight.tracking.units import Chosen
+from keepsight.tracking.zoom import Zoom
+
+NESTED_SHARE = 0.8
+"""Share of the smaller mask from which one object lies within another one."""
+
+LEFT_SHARE = 0.1
+"""Share of its mask below which what others leave of an object is not the object: it is hidden."""
+
+GROWN = 1.25
+"""Times its usual area from which an object has grown."""
+
+WITHOUT = 0.7
+"""Times its usual area that must be left without what it shares, or else it is not that to which it has spread."""
+
+GROWS, SHRINKS, MEETS = 0.2, 0.05, 0.03
+"""How fast the usual area follows: a frame's weight when it is larger, and when it is smaller, for what covers an object is no
+news of its size; and the share by which it may change while another object claims the same place."""
+
+USUAL_AREA = "usual_area"
+"""Mark of a record: px of the frame that the object covers when nothing covers it."""
+
+_WITH = "with object "
+
+
+def settle_claims(
+    chosen: Sequence[Chosen],
+    lasts: Mapping[Track, FrameRecord | None],
+    sight: Sight,
+    zoom: Zoom | None,
+    absent: Tensor | None,
+) -> None:
+    """Takes from every mask of a frame what belongs to another object, and from an object that loses all its presence.
+
+    Args:
+        chosen: measured; an object's hypotheses stand together, the best one first. All of them yield to the best ones of others.
+        lasts: where each object was last.
+        absent: pointer ``(1, C)`` of an object that is not there, where the model has one.
+    """
+    best: dict[Track, int] = {}
+    for row, item in enumerate(chosen):
+        best.setdefault(item.track, row)
+    if len(best) < 2:
+        return
+    sharing = _sharing(lasts, sight)
+    records = [item.record for item in chosen]
+    usual = {track: _usual_area(last, sight) for track, last in lasts.items()}
+    areas = dict(enumerate(_areas(records, sight)))
+    rivals = list(best.values())
+    taken: dict[int, Tensor] = {}
+    for row, column in np.argwhere(_meeting(records, [records[rival] for rival in rivals])).tolist():
+        track, rival = chosen[row].track, chosen[rivals[column]].track
+        if rival is track or rival.object_id in sharing[track]:
+            continue
+        mine, theirs = (
+            _Side(records[at], areas[at], usual[one], last is not None and last.lost > 0)
+            for at, one, last in ((row, track, lasts[track]), (rivals[column], rival, lasts[rival]))
+        )
+        loses = _yielded(mine, theirs, sight)
+        taken[row] = taken[row] | loses if row in taken else loses
+    cut = [row for row, loses in taken.items() if bool(loses.any())]
+    for row in cut:
+        _cut(records[row], taken[row], lasts[chosen[row].track], sight, zoom, absent)
+    shorter = [records[row] for row in cut]
+    measure_records(shorter, sight.size, [lasts[chosen[row].track] for row in cut], zoom)
+    areas.update(zip(cut, _areas(shorter, sight), strict=True))
+    for row, item in enumerate(chosen):
+        marks = item.record.marks
+        marks.update({_WITH + str(other): 1.0 for other in sharing[item.track]})
+        marks[USUAL_AREA] = _followed(usual[item.track], areas[row], met=row in taken)
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One of two objects that claim the same place.
+
+    area: px of the frame that it covers; usual: that it covers when nothing covers it.
+    """
+
+    record: FrameRecord
+    area: float
+    usual: float
+    was_lost: bool
+
+    def spread(self, common: float) -> float:
+        """How many times larger it has become if that is because of what it shares, so many px; else 0."""
+        grown = self.area / self.usual
+        return grown if grown > GROWN and grown - common / self.usual >= WITHOUT else 0.0
+
+
+def _yielded(mine: _Side, theirs: _Side, sight: Sight) -> Tensor:
+    """bool ``(h, w)``: where a mask yields to a rival."""
+    logits, rival = mine.record.logits, _over(theirs.record, mine.record, sight)
+    assert logits is not None
+    claimed: Tensor = (logits > 0) & (rival > 0)
+    region = mine.record.region or sight.whole
+    common = float(claimed.float().mean()) * region.width * region.height
+    mine_spread, theirs_spread = mine.spread(common), theirs.spread(common)
+    if mine_spread != theirs_spread:
+        return claimed & (mine_spread > theirs_spread)
+    if mine.was_lost != theirs.was_lost:
+        return claimed & mine.was_lost
+    return claimed & (rival > logits)
+
+
+def _sharing(lasts: Mapping[Track, FrameRecord | None], sight: Sight) -> dict[Track, set[int]]:
+    """Ids of the objects with which each one shares its places."""
+    sharing: dict[Track, set[int]] = {}
+    for track, last in lasts.items():
+        marks = () if last is None else last.marks
+        sharing[track] = {int(mark.removeprefix(_WITH)) for mark in marks if mark.startswith(_WITH)}
+    for one, a in lasts.items():
+        if a is None or a.role is not Role.PROMPT:
+            continue  # one tells of the other only on a frame about which somebody spoke
+        for other, b in lasts.items():
+            if b is not None and other is not one and a.frame == b.frame and _nested(a, b, sight):
+                sharing[one].add(other.object_id)
+                sharing[other].add(one.object_id)
+    return sharing
+
+
+def _nested(a: FrameRecord, b: FrameRecord, sight: Sight) -> bool:
+    """Whether one of two masks of a frame lies within the other one."""
+    if a.logits is None or b.logits is None or a.lost or b.lost or not _meeting([a], [b]).any():
+        return False
+    small, large = sorted((unfolded(a), unfolded(b)), key=lambda record: record.area_px)
+    mask: Tensor = small.logits > 0  # type: ignore[operator, assignment]
+    inside = mask & (_over(large, small, sight) > 0)
+    return float(inside.sum()) >= NESTED_SHARE * float(mask.sum())
+
+
+def _meeting(some: Sequence[FrameRecord], others: Sequence[FrameRecord]) -> np.ndarray:
+    """bool ``(len(some), len(others))``: whose boxes overlap, of records that show something."""
+    nowhere = (np.inf, np.inf, -np.inf, -np.inf)
+    a, b = (
+        np.array([nowhere if r.lost or r.box is None else r.box for r in records]).reshape(-1, 4)
+        for records in (some, others)
+    )
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return (low < high).all(axis=-1)
+
+
+def _over(record: FrameRecord, other: FrameRecord, sight: Sight) -> Tensor:
+    """A record's logits where those of another one lie."""
+    assert record.logits is not None
+    return move_logits(record.logits, record.region or sight.whole, other.region or sight.whole)
+
+
+def _areas(records: Sequence[FrameRecord], sight: Sight) -> list[float]:
+    """Px of the frame that masks cover, whatever the scale of their regions."""
+    if not records:
+        return []
+    shares = (torch.stack([record.logits for record in records]) > 0).float().mean((1, 2)).tolist()  # type: ignore[misc]
+    regions = [record.region or sight.whole for record in records]
+    return [share * region.width * region.height for share, region in zip(shares, regions, strict=True)]
+
+
+def _usual_area(last: FrameRecord | None, sight: Sight) -> float:
+    """Px of the frame that an object covers when nothing covers it, at least one."""
+    known = 0.0 if last is None else last.marks.get(USUAL_AREA, 0.0)
+    if not known and last is not None and last.logits is not None:
+        known = _areas([unfolded(last)], sight)[0]
+    return max(known, 1.0)
+
+
+def _followed(usual: float, area: float, *, met: bool) -> float:
+    """The usual area after a frame on which the object had an area."""
+    if not area:
+        return usual
+    if met:
+        return min(max(area, (1 - MEETS) * usual), (1 + MEETS) * usual)
+    return usual + (GROWS if area > usual else SHRINKS) * (area - usual)
+
+
+def _cut(
+    record: FrameRecord,
+    taken: Tensor,
+    last: FrameRecord | None,
+    sight: Sight,
+    zoom: Zoom | None,
+    absent: Tensor | None,
+) -> None:
+    """Leaves of a record what is not taken; nothing, when that is next to nothing."""
+    assert record.logits is not None
+    mask = record.logits > 0
+    for mark in (PACE_X, PACE_Y):  # it was measured with what is taken away
+        record.marks.pop(mark, None)
+    if float((mask & ~taken).sum()) >= LEFT_SHARE * float(mask.sum()):
+        # As far below the threshold as it was above, so that the border stays where both are as sure.
+        record.logits = torch.where(taken, -record.logits.abs(), record.logits)
+        if zoom is not None:
+            record.logits = without_strays(record.logits, record.region or sight.whole, zoom, last)
+        return
+    record.logits = torch.full_like(record.logits, OUTSIDE_LOGIT)
+    record.object_score = min(record.object_score, DISMISSED_SCORE)
+    if record.pointer is not None and absent is not None:
+        record.pointer = absent.expand_as(record.pointer).clone()

@@ -58,14 +58,14 @@ def fast_pace(last: FrameRecord, step: Step, zoom: Zoom) -> tuple[float, float]:
     return last.marks[PACE_X], last.marks[PACE_Y]
 
 
-def expected_box(last: FrameRecord, step: Step, margin: float) -> Box:
+def expected_box(last: FrameRecord, frame: int, margin: float = 0.0) -> Box:
     """Box in px of the frame in which an object is expected that went on from where it was, and ``margin`` of its size around it.
 
     Args:
         last: where it was, with its box.
     """
     assert last.box is not None, "an object that was seen has a box"
-    frames, around = step.frame - last.frame, margin * last.extent
+    frames, around = frame - last.frame, margin * last.extent
     by_x, by_y = (last.marks.get(mark, 0.0) * frames for mark in (PACE_X, PACE_Y))
     x1, y1, x2, y2 = last.box
     return x1 + by_x - around, y1 + by_y - around, x2 + by_x + around, y2 + by_y + around

@@ -115,7 +115,7 @@ def dismiss(units: Sequence[Unit], step: Step, sight: Sight, zoom: Zoom, absent:
             least = zoom.least_likeness(box, unit.last.extent)
             keep = not least or _likeness(unit, sight) >= least
             if not keep and zoom.swollen(box, unit.last.extent):
-                keep = _confine(unit, expected_box(unit.last, step, CONFINED_MARGIN), sight, zoom)
+                keep = _confine(unit, expected_box(unit.last, step.frame, CONFINED_MARGIN), sight, zoom)
         if not keep:
             pointers = offer.pointers
             if pointers is not None and absent is not None:

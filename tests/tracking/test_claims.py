@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 import keepsight
 import tiny_models
-from keepsight.core import Region
+from keepsight.core import Mask, Region
 from keepsight.memory import FrameRecord, MemoryLimits, ReferenceRules, Role, WritePlan, policy_factory
 from keepsight.tracking import EngineOptions, Tracker, Zoom
-from keepsight.tracking.claims import USUAL_AREA, settle_claims
+from keepsight.tracking.claims import USUAL_AREA, settle_boxes, settle_claims
 from keepsight.tracking.looks import measure_records
 from keepsight.tracking.masks import masks_at_size
 from keepsight.tracking.pace import PACE_X, PACE_Y
-from keepsight.tracking.track import Track
+from keepsight.tracking.track import FramePrompt, Track
 from keepsight.tracking.units import Chosen
 from keepsight.video import ArrayVideo
 from reference import PixelBackbone, disc, indexed_video
@@ -177,6 +177,51 @@ def test_all_that_is_thought_of_an_object_yields_to_what_is_best_thought_of_anot
     _, b, c = settled(now, [record(0, left, 4.0), record(0, right, 4.0)], owners=[0, 0, 1])
     assert (b == boxed(20, 10, 30, 40)).all()
     assert (c == boxed(*right)).all()
+
+
+# -- prompted frames -----------------------------------------------------------------------------------------------------
+def answered(said: list[FramePrompt], boxes: list[tuple[int, int, int, int]], sure: list[float]) -> list[np.ndarray]:
+    """Masks of objects of which so much was said on one frame, and which were answered by filled boxes."""
+    make = policy_factory("sam2")
+    tracks = []
+    for number, (prompt, box, logit) in enumerate(zip(said, boxes, sure, strict=True), 1):
+        track = Track(number, make(MemoryLimits(7, 16, 0), ReferenceRules()), prompts={0: prompt})
+        track.pending[0] = record(0, box, logit, role=Role.PROMPT)
+        tracks.append(track)
+    settle_boxes(tracks, 0, Sight())  # type: ignore[arg-type]
+    for track in tracks:
+        left = track.pending[0]
+        assert left.box == pytest.approx(Mask.from_array(shown(left)).box, abs=1)
+    return [shown(track.pending[0]) for track in tracks]
+
+
+def test_answers_to_boxes_that_overlap_take_nothing_of_each_other():
+    behind, before = (10, 4, 40, 50), (28, 14, 60, 60)
+    prompts = [FramePrompt(box=behind), FramePrompt(box=before)]
+    # The answer about the one behind takes half of the other one along.
+    a, b = answered(prompts, [(10, 4, 56, 50), before], [4.0, 3.0])
+    assert not (a & b).any()
+    assert b.sum() > 0.7 * boxed(*before).sum()
+    # What a click or a drawing says stays as it was said.
+    clicked = FramePrompt(points=[(50.0, 30.0)], labels=[1], box=behind)
+    for said in (clicked, FramePrompt(mask=Mask.from_array(boxed(*behind)))):
+        a, b = answered([said, prompts[1]], [(10, 4, 56, 50), before], [4.0, 3.0])
+        assert (a == boxed(10, 4, 56, 50)).all()
+        assert (b == boxed(*before)).all()
+
+
+def test_a_box_within_another_one_is_answered_by_both():
+    person, tie = (10, 5, 40, 55), (22, 20, 28, 40)
+    a, b = answered([FramePrompt(box=person), FramePrompt(box=tie)], [person, tie], [3.0, 5.0])
+    assert (a == boxed(*person)).all()
+    assert (b == boxed(*tie)).all()
+
+
+def test_of_what_somebody_has_put_a_box_around_something_is_left():
+    one, other = (10, 10, 40, 40), (16, 10, 46, 40)
+    a, b = answered([FramePrompt(box=one), FramePrompt(box=other)], [one, other], [1.0, 9.0])
+    assert (a == boxed(*one)).all(), "a fifth would be left"
+    assert (b == boxed(*other)).all()
 
 
 # -- the built-in model --------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ places for good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ LEFT_SHARE = 0.1
 AWAY, MOST_AWAY = 4.0, 6.0
 """Logits by which a claim is weaker for each width and height of the object between the place and the middle of where it is
 expected; and at most. On generated twins who cross 2.5 was too little."""
+
+PROMPTED_SHARE = 0.25
+"""Share of the answer to a box that must be left of it: somebody has said that the object is there."""
 
 GROWN = 1.25
 """Times its usual area from which an object has grown."""
@@ -99,6 +102,40 @@ def settle_claims(
         marks = item.record.marks
         marks.update({_WITH + str(other): 1.0 for other in sharing[item.track]})
         marks[USUAL_AREA] = _followed(usual[item.track], areas[row], met=row in taken)
+
+
+def settle_boxes(tracks: Iterable[Track], frame: int, sight: Sight) -> None:
+    """Takes what belongs to another object from masks by which boxes on a frame were answered, before they are remembered.
+
+    Boxes of people who stand before each other overlap, and each answer takes some of the other one along. What was clicked on
+    or drawn stays as it is.
+    """
+    boxed = {
+        track: (record, track.prompts[frame].box)
+        for track in tracks
+        if (record := track.pending.get(frame)) is not None and frame in track.prompts and track.prompts[frame].only_box
+    }
+    records = [record for record, _ in boxed.values()]
+    if len(records) < 2:
+        return
+    areas = _areas(records, sight)
+    taken: dict[int, Tensor] = {}
+    # A box says where its object is as what is expected does later on.
+    sides = [
+        _Side(record, replace(record, box=box, marks={}), area, max(area, 1.0))
+        for (record, box), area in zip(boxed.values(), areas, strict=True)
+    ]
+    for row, column in np.argwhere(_meeting(records, records)).tolist():
+        if row != column and not _nested(records[row], records[column], sight):
+            loses = _yielded(sides[row], sides[column], sight)
+            taken[row] = taken[row] | loses if row in taken else loses
+    for row, loses in taken.items():
+        logits = records[row].logits
+        assert logits is not None
+        left = float(((logits > 0) & ~loses).sum())
+        if bool(loses.any()) and left >= PROMPTED_SHARE * float((logits > 0).sum()):
+            records[row].logits = torch.where(loses, -logits.abs(), logits)
+            measure_records([records[row]], sight.size, [None])
 
 
 @dataclass(frozen=True, eq=False)

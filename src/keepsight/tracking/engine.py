@@ -19,7 +19,7 @@ from keepsight.models.backbone import Backbone, Decoded, ImageFeatures
 from keepsight.tracking.appearance import refresh_colours
 from keepsight.tracking.calls import Calls
 from keepsight.tracking.candidates import CandidateMasks
-from keepsight.tracking.claims import settle_claims
+from keepsight.tracking.claims import settle_boxes, settle_claims
 from keepsight.tracking.looks import PreviousMask, measure_records, region_of, tidy
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.prompting import Prompting
@@ -108,6 +108,8 @@ class Engine:
     @_at_work
     def write_pending(self, tracks: Iterable[Track], frame: int, sight: Sight) -> None:
         """Writes the spatial memories of everything that was prompted on a frame."""
+        if self.options.apart:
+            settle_boxes(tracks, frame, sight)
         self._calls.write_pending(tracks, frame, sight)
 
     # -- tracked frames ----------------------------------------------------------------------------------------------
@@ -127,7 +129,10 @@ class Engine:
             revise: has a say in what was chosen before it is written.
         """
         prompted_here = any(step.frame in track.pending for track in tracks)
-        self._calls.write_pending(tracks, step.frame, sight)
+        if revise is None:
+            self.write_pending(tracks, step.frame, sight)
+        else:
+            self._calls.write_pending(tracks, step.frame, sight)
         moving = [track for track in tracks if step.frame not in track.bank.conditioning]
         units = [unit for track in moving for unit in units_of(track, step, sight, self.options.closely)]
         if units:

@@ -30,6 +30,11 @@ class FramePrompt:
         """Whether it says how large the object is."""
         return self.box is not None or self.mask is not None
 
+    @property
+    def only_box(self) -> bool:
+        """Whether a box is all that was said."""
+        return self.box is not None and self.mask is None and not self.points
+
     def as_points(self) -> PointsAndLabels:
         """Points and labels for the decoder; a box becomes its corners (labels 2, 3), placed first."""
         if self.box is None:

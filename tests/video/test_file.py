@@ -123,6 +123,24 @@ def test_edit_list_hides_the_frames_before_it(clips, tmp_path):
         assert [number_of(video.read(i).rgb) for i in (7, 0, 20)] == [22, 15, 35]
 
 
+def test_frames_that_are_stamped_in_the_order_of_decoding_come_in_that_of_display(clips, tmp_path):
+    # As some phones and old muxers write them: B-frames, and one time a packet.
+    path = tmp_path / "stamped.mp4"
+    with av.open(str(clips("b.mp4", "libx264"))) as source, av.open(str(path), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            packet.pts = packet.dts = round(number / (25 * packet.time_base))
+            packet.stream = stream
+            copy.mux(packet)
+    with open_video(path) as video:
+        assert video.frame_count == 36
+        assert [number_of(frame.rgb) for frame in video.frames()] == list(range(36))
+        assert [number_of(frame.rgb) for frame in video.frames(30, 9, -1)] == list(range(30, 9, -1))
+        assert [number_of(video.read(i).rgb) for i in (17, 2, 35)] == [17, 2, 35]
+        np.testing.assert_allclose(video.times_s, np.arange(36) / 25, atol=0.002)
+        assert video.warnings == []
+
+
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("angle", [0, 90, 180, 270])
 def test_rotation_metadata_is_applied(tmp_path, angle, mirrored):

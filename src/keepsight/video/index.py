@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice, pairwise
 from pathlib import Path
 
 import av
@@ -33,6 +34,8 @@ _KNOWS_ORDER = frozenset({"mov", "mp4", "matroska", "webm", "mpegts", "gif", "ap
 _CUMULATIVE = frozenset({"gif", "apng", "webp"})
 # No codec reorders further than this; more means that the clock jumped (recordings glued together).
 _MAX_REORDER = 64
+# Packets that are decoded to see whether the order of display is that of decoding.
+_PROBED = 64
 _NO_TIME = np.iinfo(np.int64).min
 
 
@@ -102,6 +105,7 @@ class _Scan:
     codec: str
     container: frozenset[str]
     interlaced: bool
+    reorders: bool
 
 
 def build_index(path: Path, warn: Callable[[str], None]) -> PacketIndex:
@@ -122,7 +126,7 @@ def build_index(path: Path, warn: Callable[[str], None]) -> PacketIndex:
         keys = np.zeros(1, np.int64)
     cut = _is_cut(scan)
     counted = False
-    if _packets_tell(scan) and not cut:
+    if _packets_tell(scan) and not cut and not _reorders_unsaid(path, scan):
         shown = ~scan.hidden
         shown[: keys[0]] = False
         # Frames that lean on pictures before the first keyframe cannot be decoded.
@@ -196,6 +200,7 @@ def _scan(path: Path) -> _Scan:
             codec=stream.codec_context.name,
             container=frozenset(container.format.name.split(",")),
             interlaced=int(getattr(stream.codec_context, "field_order", 0) or 0) > 1,
+            reorders=bool(getattr(stream.codec_context, "has_b_frames", True)),
         )
 
 
@@ -239,14 +244,30 @@ def decode_packets(
     yield from decode(None)
 
 
-def _decode_order(path: Path) -> list[int]:
-    """Packet numbers in the order in which their frames come out; -1 for a frame that lost its number."""
+def _reorders_unsaid(path: Path, scan: _Scan) -> bool:
+    """Whether frames come out in another order than the times say, in a file that knows one time a packet only.
+
+    Some writers store the order of decoding as that of display. Where nothing is reordered both are the same; where something
+    is, half of the frames would seem to come too late.
+    """
+    if not scan.reorders or scan.key.all() or not (scan.pts == scan.dts).all():
+        return False
+    emitted = _decode_order(path, _PROBED)
+    return any(later < earlier for earlier, later in pairwise(emitted))
+
+
+def _decode_order(path: Path, most: int | None = None) -> list[int]:
+    """Packet numbers in the order in which their frames come out; -1 for a frame that lost its number.
+
+    Args:
+        most: packets that are decoded; default: all.
+    """
     for threaded in (True, False):
         container, stream = open_media(path, threaded=threaded)
         emitted: list[int] = []
         failed = False
         with container:
-            packets = enumerate(demux(container, stream, lambda: None))
+            packets = islice(enumerate(demux(container, stream, lambda: None)), most)
             done = False
             while not done:
                 try:

@@ -26,7 +26,7 @@ from keepsight.tracking.together import Together
 from keepsight.video import VideoSource, open_video
 from keepsight.video.shared import SharedVideo
 
-STOP = 20
+STOP = 15
 # Every frame in doubt, so that pathways differ and frames are revised.
 DOUBTING = SAM2Long(uncertainty=1000)
 

@@ -165,6 +165,17 @@ def test_what_lay_within_another_object_when_it_was_pointed_at_stays_there():
     corrected = [record(3, (50, 5, 80, 55), 4.0, role=Role.PROMPT), record(3, tie, 4.0, role=Role.PROMPT)]
     a, _ = settled([record(4, person, 2.0), record(4, tie, 6.0)], corrected)
     assert not (a & boxed(*tie)).any()
+    # Also when it is said of one of them only; of the other one that is not to be seen there it says nothing.
+    now[1].lost = 0
+    for item in now:
+        item.frame = 3
+    a, b = settled([record(4, person, 6.0), record(4, person, 2.0)], [corrected[0], now[1]])
+    assert not (a & b).any()
+    now[1].lost = 1
+    again = [record(4, person, 2.0), record(4, tie, 6.0)]
+    a, _ = settled(again, [corrected[0], now[1]])
+    assert (a == boxed(*person)).all()
+    assert any(mark.startswith("with ") for mark in again[0].marks)
     # Objects that came to lie so by themselves are two all the same.
     a, _ = settled([record(1, person, 2.0), record(1, tie, 6.0)], [record(0, person, 4.0), record(0, tie, 4.0)])
     assert not (a & boxed(*tie)).any()

@@ -124,7 +124,7 @@ def test_edit_list_hides_the_frames_before_it(clips, tmp_path):
 
 
 def test_frames_that_are_stamped_in_the_order_of_decoding_come_in_that_of_display(clips, tmp_path):
-    # As some phones and old muxers write them: B-frames, and one time a packet.
+    # As in OpenCV's tutorial clip box.mp4: B-frames, and one time a packet.
     path = tmp_path / "stamped.mp4"
     with av.open(str(clips("b.mp4", "libx264"))) as source, av.open(str(path), "w") as copy:
         stream = copy.add_stream_from_template(source.streams.video[0])

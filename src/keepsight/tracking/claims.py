@@ -77,31 +77,32 @@ def settle_claims(
         best.setdefault(item.track, row)
     if len(best) < 2:
         return
+    records, tracks = [item.record for item in chosen], [item.track for item in chosen]
     sharing = _sharing(lasts, sight)
-    records = [item.record for item in chosen]
     usual = {track: _usual_area(last, sight) for track, last in lasts.items()}
-    areas = dict(enumerate(_areas(records, sight)))
-    rivals = list(best.values())
-    taken: dict[int, Tensor] = {}
-    for row, column in np.argwhere(_meeting(records, [records[rival] for rival in rivals])).tolist():
-        track, rival = chosen[row].track, chosen[rivals[column]].track
-        if rival is track or rival.object_id in sharing[track]:
-            continue
-        mine, theirs = (
-            _Side(records[at], lasts[one], areas[at], usual[one]) for at, one in ((row, track), (rivals[column], rival))
-        )
-        loses = _yielded(mine, theirs, sight)
-        taken[row] = taken[row] | loses if row in taken else loses
+    areas = _areas(records, sight)
+    sides = [
+        _Side(record, lasts[track], area, usual[track])
+        for record, track, area in zip(records, tracks, areas, strict=True)
+    ]
+    pairs = [
+        (row, rival)
+        for row, rival in np.argwhere(_meeting(records, records)).tolist()
+        if tracks[row] is not tracks[rival]
+        and best[tracks[rival]] == rival
+        and tracks[rival].object_id not in sharing[tracks[row]]
+    ]
+    taken = _taken(sides, pairs, sight)
     cut = [row for row, loses in taken.items() if bool(loses.any())]
     for row in cut:
-        _cut(records[row], taken[row], lasts[chosen[row].track], sight, zoom, absent)
+        _cut(records[row], taken[row], lasts[tracks[row]], sight, zoom, absent)
     shorter = [records[row] for row in cut]
-    measure_records(shorter, sight.size, [lasts[chosen[row].track] for row in cut], zoom)
-    areas.update(zip(cut, _areas(shorter, sight), strict=True))
-    for row, item in enumerate(chosen):
-        marks = item.record.marks
-        marks.update({_WITH + str(other): 1.0 for other in sharing[item.track]})
-        marks[USUAL_AREA] = _followed(usual[item.track], areas[row], met=row in taken)
+    measure_records(shorter, sight.size, [lasts[tracks[row]] for row in cut], zoom)
+    for row, area in zip(cut, _areas(shorter, sight), strict=True):
+        areas[row] = area
+    for row, (record, track) in enumerate(zip(records, tracks, strict=True)):
+        record.marks.update({_WITH + str(other): 1.0 for other in sharing[track]})
+        record.marks[USUAL_AREA] = _followed(usual[track], areas[row], met=row in taken)
 
 
 def settle_boxes(tracks: Iterable[Track], frame: int, sight: Sight) -> None:
@@ -118,23 +119,22 @@ def settle_boxes(tracks: Iterable[Track], frame: int, sight: Sight) -> None:
     records = [record for record, _ in boxed.values()]
     if len(records) < 2:
         return
-    areas = _areas(records, sight)
-    taken: dict[int, Tensor] = {}
     # A box says where its object is as what is expected does later on.
     sides = [
         _Side(record, replace(record, box=box, marks={}), area, max(area, 1.0))
-        for (record, box), area in zip(boxed.values(), areas, strict=True)
+        for (record, box), area in zip(boxed.values(), _areas(records, sight), strict=True)
     ]
-    for row, column in np.argwhere(_meeting(records, records)).tolist():
-        if row != column and not _nested(records[row], records[column], sight):
-            loses = _yielded(sides[row], sides[column], sight)
-            taken[row] = taken[row] | loses if row in taken else loses
-    for row, loses in taken.items():
+    pairs = [
+        (row, rival)
+        for row, rival in np.argwhere(_meeting(records, records)).tolist()
+        if row != rival and not _nested(records[row], records[rival], sight)
+    ]
+    for row, loses in _taken(sides, pairs, sight).items():
         logits = records[row].logits
         assert logits is not None
         left = float(((logits > 0) & ~loses).sum())
         if bool(loses.any()) and left >= PROMPTED_SHARE * float((logits > 0).sum()):
-            records[row].logits = torch.where(loses, -logits.abs(), logits)
+            records[row].logits = _without(logits, loses)
             measure_records([records[row]], sight.size, [None])
 
 
@@ -170,6 +170,20 @@ class _Side:
         return grown if grown > GROWN and grown - common / self.usual >= WITHOUT else 0.0
 
 
+def _taken(sides: Sequence[_Side], pairs: Iterable[tuple[int, int]], sight: Sight) -> dict[int, Tensor]:
+    """What masks yield to rivals, bool ``(h, w)`` each, by number of the side; ``pairs`` name a side and its rival."""
+    taken: dict[int, Tensor] = {}
+    for row, rival in pairs:
+        loses = _yielded(sides[row], sides[rival], sight)
+        taken[row] = taken[row] | loses if row in taken else loses
+    return taken
+
+
+def _without(logits: Tensor, taken: Tensor) -> Tensor:
+    """A mask without some cells; they are as far below 0 as they were above, so that the border stays where both are as sure."""
+    return torch.where(taken, -logits.abs(), logits)
+
+
 def _yielded(mine: _Side, theirs: _Side, sight: Sight) -> Tensor:
     """bool ``(h, w)``: where a mask yields to a rival."""
     logits, rival = mine.record.logits, _over(theirs.record, mine.record, sight)
@@ -196,9 +210,16 @@ def _sharing(lasts: Mapping[Track, FrameRecord | None], sight: Sight) -> dict[Tr
         if a is None or a.role is not Role.PROMPT:
             continue  # one tells of the other only on a frame about which somebody spoke
         for other, b in lasts.items():
-            if b is not None and other is not one and a.frame == b.frame and _nested(a, b, sight):
+            if b is None or other is one or a.frame != b.frame:
+                continue
+            # Of one that is not to be seen there it says nothing new.
+            hidden = a.lost or b.lost
+            if one.object_id in sharing[other] if hidden else _nested(a, b, sight):
                 sharing[one].add(other.object_id)
                 sharing[other].add(one.object_id)
+            else:
+                sharing[one].discard(other.object_id)
+                sharing[other].discard(one.object_id)
     return sharing
 
 
@@ -269,8 +290,7 @@ def _cut(
     for mark in (PACE_X, PACE_Y):  # it was measured with what is taken away
         record.marks.pop(mark, None)
     if float((mask & ~taken).sum()) >= LEFT_SHARE * float(mask.sum()):
-        # As far below the threshold as it was above, so that the border stays where both are as sure.
-        record.logits = torch.where(taken, -record.logits.abs(), record.logits)
+        record.logits = _without(record.logits, taken)
         if zoom is not None:
             record.logits = without_strays(record.logits, record.region or sight.whole, zoom, last)
         return

@@ -129,10 +129,7 @@ class Engine:
             revise: has a say in what was chosen before it is written.
         """
         prompted_here = any(step.frame in track.pending for track in tracks)
-        if revise is None:
-            self.write_pending(tracks, step.frame, sight)
-        else:
-            self._calls.write_pending(tracks, step.frame, sight)
+        self.write_pending(tracks, step.frame, sight)
         moving = [track for track in tracks if step.frame not in track.bank.conditioning]
         units = [unit for track in moving for unit in units_of(track, step, sight, self.options.closely)]
         if units:

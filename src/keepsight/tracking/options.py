@@ -91,10 +91,10 @@ class EngineOptions:
         zoom: look at small objects closely: how (see :class:`~keepsight.tracking.zoom.Zoom`), or yes or no; ``None``: where
             the model gains by it, which is the built-in one.
         exclusive: masks of a frame do not overlap in what is shown: a pixel that several objects claim goes to the one with the
-            highest logit, as where SAM 2 is evaluated on pictures of ids. What is remembered stays as it is.
+            highest logit, as where SAM 2 is evaluated on pictures of ids. What is remembered is ``exclusive_memory``'s business.
         exclusive_memory: what several objects of a session claim belongs to one of them before it is remembered, so that those
             who cross do not end up on one of them (see :mod:`keepsight.tracking.claims`); ``None``: where objects are looked at
-            closely. Where words are followed, the rules of concepts stand in its place.
+            closely. Where words are followed, the rules of concepts stand in its place, but for the answers to boxes.
         keep_all_memory: never evict. For short clips that are corrected again and again at any place.
     """
 

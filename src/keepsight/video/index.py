@@ -2,7 +2,8 @@
 
 The header's frame count is a claim. Reading all packets without decoding them costs about a hundredth of decoding and gives
 the truth for well-made files. Where packets and frames do not match one to one, or the container does not know the display
-order (AVI, raw streams), or something looks damaged, the file is decoded once instead and the frames that come out are counted.
+order (AVI, raw streams, times that are those of decoding), or something looks damaged, the file is decoded once instead and the
+frames that come out are counted.
 """
 
 from __future__ import annotations

@@ -143,6 +143,31 @@ def test_who_has_spread_to_the_other_one_gives_it_back_however_sure():
     assert not b.any()
 
 
+@pytest.mark.parametrize("sure", [1.0, 9.0])
+def test_a_ball_before_its_player_stays_a_ball(sure):
+    player, ball = (10, 5, 50, 55), (24, 20, 32, 28)
+    now = [record(1, player, 5.0), record(1, ball, sure)]
+    a, b = settled(now, [record(0, player, 4.0), record(0, (14, 20, 22, 28), 4.0)])
+    assert (b == boxed(*ball)).all()
+    assert (a == boxed(*player) & ~boxed(*ball)).all()
+    # Of one that is as large as half of the other nobody knows whether it is in front.
+    half = (10, 5, 30, 55)
+    a, b = settled([record(1, player, 5.0), record(1, half, sure)], [record(0, player, 4.0), record(0, half, 4.0)])
+    assert b.sum() == 1000 if sure > 5 else b.sum() < 500
+
+
+def test_whose_mask_is_cut_goes_on_as_it_did():
+    one, other = (10, 10, 40, 40), (26, 10, 60, 40)
+    for marks in ({PACE_X: 20.0, PACE_Y: -3.0}, {}):
+        before, now = record(0, one, 4.0), record(1, one, 2.0)
+        before.marks.update(marks)
+        now.marks.update({PACE_X: 1.0, PACE_Y: 1.0})
+        settled([now, record(1, other, 5.0)], [before, record(0, other, 4.0)])
+        assert {name: now.marks.get(name) for name in (PACE_X, PACE_Y)} == {
+            name: marks.get(name) for name in (PACE_X, PACE_Y)
+        }
+
+
 def test_the_usual_area_grows_sooner_than_it_shrinks():
     alone = (60, 40, 90, 60)
     for box, expected in (((10, 10, 40, 40), 600 + 0.2 * 300), ((10, 10, 20, 40), 600 - 0.05 * 300)):

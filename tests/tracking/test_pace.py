@@ -51,6 +51,11 @@ def test_a_thing_that_stands_has_no_pace_and_an_unsure_mask_says_nothing():
     assert now.marks[PACE_X] == 3
 
 
+def test_of_a_thing_whose_first_steps_change_its_size_nobody_knows_yet_how_fast_it_is():
+    # Back from outside, 27 px further up, half of it out of the region in which it was expected.
+    assert paced((1811, 1052, 1830, 1072), (1810, 1035, 1828, 1046)) == (None, None)
+
+
 def test_what_was_long_lost_is_found_without_a_pace():
     for lost, known in ((3, True), (4, False)):
         last, now = record(10, (100, 100, 140, 120), lost=lost, pace_x=9.0, pace_y=0.0), record(11, (0, 0, 40, 20))

@@ -1,11 +1,11 @@
 """Objects that are followed together: what several of them claim belongs to one of them, before it is remembered.
 
 Where things that are alike cross, the memory of the one behind slides onto the one in front, and from then on both are followed
-there. As in Meta's predictor, where it can be switched on, a place goes to the object with the highest logit; four rules are
+there. As in Meta's predictor, where it can be switched on, a place goes to the object with the highest logit; five rules are
 ours. Logits count for less away from where the object would be by now, which alone tells twins apart. An object that has grown
 by what it shares yields it to one that has not: it has spread to the other one. An object that was lost takes nothing from one
-that was not. And objects that were one within the other when a person pointed at them, as a tie and who wears it, share their
-places for good.
+that was not. What is much smaller than the other one is in front of it. And objects that were one within the other when a person
+pointed at them, as a tie and who wears it, share their places for good.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ GROWN = 1.25
 
 WITHOUT = 0.7
 """Times its usual area that must be left without what it shares, or else it is not that to which it has spread."""
+
+MUCH_LARGER = 10.0
+"""Times an object's usual area from which another one is seen too coarsely to show it and fills it in: a ball before a player."""
 
 GROWS, SHRINKS, MEETS = 0.2, 0.05, 0.03
 """How fast the usual area follows: a frame's weight when it is larger, and when it is smaller, for what covers an object is no
@@ -196,6 +199,8 @@ def _yielded(mine: _Side, theirs: _Side, sight: Sight) -> Tensor:
         return claimed & (mine_spread > theirs_spread)
     if mine.was_lost != theirs.was_lost:
         return claimed & mine.was_lost
+    if max(mine.usual, theirs.usual) >= MUCH_LARGER * min(mine.usual, theirs.usual):
+        return claimed & (mine.usual > theirs.usual)
     away = theirs.away(region, logits) - mine.away(region, logits)
     return claimed & (rival - away > logits)
 
@@ -287,8 +292,10 @@ def _cut(
     """Leaves of a record what is not taken; nothing, when that is next to nothing."""
     assert record.logits is not None
     mask = record.logits > 0
-    for mark in (PACE_X, PACE_Y):  # it was measured with what is taken away
+    for mark in (PACE_X, PACE_Y):  # measured with what is taken away: it goes on as it did
         record.marks.pop(mark, None)
+        if last is not None and mark in last.marks:
+            record.marks[mark] = last.marks[mark]
     if float((mask & ~taken).sum()) >= LEFT_SHARE * float(mask.sum()):
         record.logits = _without(record.logits, taken)
         if zoom is not None:

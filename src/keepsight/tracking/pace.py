@@ -98,15 +98,17 @@ def note_pace(record: FrameRecord, last: FrameRecord, *, shown: bool) -> None:
     if shown and last.lost > LONGEST_LOST:
         return  # whatever it did before it went away
     pace = [last.marks.get(PACE_X, 0.0), last.marks.get(PACE_Y, 0.0)]
-    frames = record.frame - last.frame
+    frames, known = record.frame - last.frame, pace_known(last)
     sure = shown and not last.lost and record.iou >= LEAST_IOU
-    if not (sure or pace_known(last)):
+    if not (sure or known):
         return
     if sure and frames and record.box is not None and last.box is not None:
-        rate = RATE if pace_known(last) else 1.0
-        for axis in (0, 1):
-            low, high = record.box[axis] - last.box[axis], record.box[axis + 2] - last.box[axis + 2]
-            if abs(high - low) <= STEADY_SHARE * record.extent + 1:
+        moves = [(record.box[axis] - last.box[axis], record.box[axis + 2] - last.box[axis + 2]) for axis in (0, 1)]
+        steady = [abs(high - low) <= STEADY_SHARE * record.extent + 1 for low, high in moves]
+        if not known and not all(steady):
+            return  # half out of its region, say: to take it for one that stands would lose it
+        for axis, (low, high) in enumerate(moves):
+            if steady[axis]:
                 moved = min(low, high, key=abs) if low * high > 0 else 0.0
-                pace[axis] += rate * (moved / frames - pace[axis])
+                pace[axis] += (RATE if known else 1.0) * (moved / frames - pace[axis])
     record.marks[PACE_X], record.marks[PACE_Y] = pace

@@ -51,8 +51,8 @@ class ServerProcess:
         written.replace(self._limit)
 
     def let_go(self) -> None:
-        """Jobs go on to their ends."""
-        self._limit.unlink()
+        """Jobs go on to their ends, also when none was held."""
+        self._limit.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """As losing power does: no handler runs."""

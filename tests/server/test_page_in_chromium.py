@@ -52,6 +52,13 @@ def server(videos, projects) -> Iterator[ServerProcess]:
     process.stop()
 
 
+@pytest.fixture(autouse=True)
+def let_go(server) -> Iterator[None]:
+    """A test that fails while it holds jobs back must not hold those of the next one."""
+    yield
+    server.let_go()
+
+
 def point_at_two(page: PageDriver) -> None:
     """A click on the rabbit, a box around the rock, a name for each."""
     page.click(*RABBIT)

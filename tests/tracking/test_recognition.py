@@ -69,7 +69,7 @@ def stays(unit: Unit) -> bool:
 
 @pytest.mark.parametrize(
     ("ratio", "least"),
-    [(0.39, "kept_likeness"), (0.4, "shrunk_likeness"), (0.74, "shrunk_likeness"), (1.51, "found_likeness")],
+    [(0.39, "kept_likeness"), (0.4, "shrunk_likeness"), (0.74, "shrunk_likeness"), (1.51, "spread_likeness")],
 )
 def test_the_odder_its_size_the_more_alike_it_must_be(ratio, least):
     zoom = Zoom()

@@ -208,6 +208,23 @@ def test_a_part_of_a_lost_object_is_believed_only_where_the_estimate_is_high():
     assert not zoom.plausible((0.0, 0.0, 100.0, 100.0), 100.0, zoom.found_iou - 0.01)
 
 
+def test_what_looks_just_like_a_lost_object_need_not_be_sure_of_its_outline():
+    zoom = Zoom()
+
+    def known(side: float, iou: float, likeness: float, **how) -> bool:
+        return zoom.recognised((0.0, 0.0, side, side), 100.0, iou, likeness, **how)
+
+    assert known(100, zoom.found_iou, zoom.found_likeness)
+    assert not known(100, 1.0, zoom.found_likeness - 0.01)
+    assert known(100, zoom.unsure_iou, zoom.unsure_likeness)
+    assert not known(100, zoom.unsure_iou - 0.01, 1.0)
+    assert not known(100, zoom.found_iou - 0.01, zoom.unsure_likeness - 0.01)
+    # Neither a part of it, nor what is larger, whatever is believed of one that was only clicked on.
+    assert known(50, zoom.unsure_iou, 1.0)
+    assert not known(49, zoom.unsure_iou, 1.0)
+    assert not known(116, zoom.unsure_iou, 1.0, guessed=True)
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(40, 100))
 def test_logits_moved_to_another_region_show_the_same_mask(x, y, side):

@@ -109,8 +109,9 @@ def dismiss(units: Sequence[Unit], step: Step, sight: Sight, zoom: Zoom, absent:
         if iou >= zoom.part_iou and zoom.swollen(box, unit.last.extent):
             box = _tidy_box(unit, sight.size, zoom)
         if unit.last.lost or unit.searching:
-            fits = zoom.plausible(box, unit.last.extent, iou, guessed=unit.track.guessed)
-            keep = fits and on_its_way(box, unit.last, step) and _likeness(unit, sight) >= zoom.found_likeness
+            keep = on_its_way(box, unit.last, step) and zoom.recognised(
+                box, unit.last.extent, iou, _likeness(unit, sight), guessed=unit.track.guessed
+            )
         else:
             least = zoom.least_likeness(box, unit.last.extent)
             keep = not least or _likeness(unit, sight) >= least

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from keepsight.core import Box, Region
 from keepsight.core.errors import InputError
@@ -25,6 +25,9 @@ SEEN_SHARE = 0.05
 REMNANT, SHRUNK, SWOLLEN = 0.4, 0.75, 1.5
 """Sides over the believed one: below the first next to nothing is left of an object, below the second a part of it; above the
 third it is more than the object."""
+
+UNSURE_LARGER = 1.15
+"""How much larger than it was a lost object may be found by a mask that is not sure of its outline."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Zoom:
         found_iou: least IoU estimate of what is found.
         part_iou: IoU estimate from which it may be half as large as that, for it may be a part that comes out first.
         found_likeness: least likeness of its colours, in [0, 1] (:func:`keepsight.tracking.appearance.likeness`).
+        unsure_iou, unsure_likeness: least IoU estimate and likeness of what is found and is not sure of its outline.
+        spread_likeness: least likeness of what has become much larger while it was being followed.
         kept_likeness: the same for the little that is left of an object that is being followed.
         shrunk_likeness: the same for a part of it, and for what lies where it is expected of a mask that has spread.
         stray: pieces of a mask further from its largest piece than this, over that piece's larger side, are not of the
@@ -71,7 +76,10 @@ class Zoom:
     guessed_larger: float = 2.0
     found_iou: float = 0.5
     part_iou: float = 0.8
-    found_likeness: float = 0.86
+    found_likeness: float = 0.8
+    unsure_iou: float = 0.15
+    unsure_likeness: float = 0.9
+    spread_likeness: float = 0.86
     kept_likeness: float = 0.7
     shrunk_likeness: float = 0.45
     stray: float = 0.25
@@ -96,11 +104,9 @@ class Zoom:
                 raise InputError(f"zoom: {name} must be at least {least}, got {getattr(self, name)}.")
         if not 0 < self.whole_share <= 1 or not 0 < self.drift < 0.5:
             raise InputError("zoom: whole_share must be in (0, 1] and drift in (0, 0.5).")
-        likenesses = self.found_likeness, self.kept_likeness, self.shrunk_likeness
-        if not all(0 <= value <= 1 for value in (self.found_iou, self.part_iou, *likenesses)):
-            raise InputError(
-                "zoom: found_iou, part_iou, found_likeness, kept_likeness and shrunk_likeness must be in [0, 1]."
-            )
+        for name in (field.name for field in fields(self) if field.name.endswith(("_iou", "_likeness"))):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"zoom: {name} must be in [0, 1], got {getattr(self, name)}.")
         if self.least_px < 8 or self.pyramid_least_px < 8:
             raise InputError("zoom: least_px and pyramid_least_px must be at least 8.")
 
@@ -130,6 +136,16 @@ class Zoom:
         most = self.guessed_larger if guessed else self.found_larger
         return iou >= self.found_iou and least <= ratio <= most
 
+    def recognised(self, box: Box, extent: float, iou: float, likeness: float, *, guessed: bool = False) -> bool:
+        """Whether what was found at ``box`` is a lost object of ``extent``, by its colours too; see :meth:`plausible`.
+
+        What is of its size and looks just like it need not be sure of its outline: a large thing that comes back in another pose
+        gets a mask of .75 and an estimate of .2. On 64 generated clips such finds were right for 5 objects and wrong for 2.
+        """
+        alike = iou >= self.unsure_iou and likeness >= self.unsure_likeness and _extent(box) <= UNSURE_LARGER * extent
+        trusted = max(iou, self.found_iou) if alike else iou
+        return likeness >= self.found_likeness and self.plausible(box, extent, trusted, guessed=guessed)
+
     def swollen(self, box: Box, extent: float) -> bool:
         """Whether what is seen at ``box`` is much larger than an object of ``extent`` can have become in a step."""
         return _extent(box) > SWOLLEN * extent
@@ -141,7 +157,7 @@ class Zoom:
         nothing: they change with the light.
         """
         if self.swollen(box, extent):
-            return self.found_likeness
+            return self.spread_likeness
         seen = _extent(box)
         return (
             self.kept_likeness if seen < REMNANT * extent else self.shrunk_likeness if seen < SHRUNK * extent else 0.0

@@ -48,11 +48,17 @@ def record(frame: int, box: tuple[int, int, int, int], logit: float, region: Reg
 
 
 def settled(
-    now: list[FrameRecord], before: list[FrameRecord | None], owners: list[int] | None = None
+    now: list[FrameRecord],
+    before: list[FrameRecord | None],
+    owners: list[int] | None = None,
+    said: FramePrompt | None = None,
 ) -> list[np.ndarray]:
-    """Masks over the frame after the objects' claims are settled; ``owners`` tells whose each record is, one each by default."""
+    """Masks over the frame after the objects' claims are settled; ``owners`` tells whose each record is, one each by default, and
+    ``said`` what was said of each of them."""
     make = policy_factory("sam2")
     tracks = [Track(number + 1, make(MemoryLimits(7, 16, 0), ReferenceRules())) for number in range(len(before))]
+    for track in tracks:
+        track.prompts.update({} if said is None else {0: said})
     chosen = [
         Chosen(tracks[owner], item, WritePlan()) for owner, item in zip(owners or range(len(now)), now, strict=True)
     ]
@@ -204,6 +210,21 @@ def test_what_lay_within_another_object_when_it_was_pointed_at_stays_there():
     # Objects that came to lie so by themselves are two all the same.
     a, _ = settled([record(1, person, 2.0), record(1, tie, 6.0)], [record(0, person, 4.0), record(0, tie, 4.0)])
     assert not (a & boxed(*tie)).any()
+
+
+def test_what_two_clicks_both_took_stays_with_both():
+    # Half of each: neither lies within the other one, and no click says whose it is.
+    left, right = (10, 10, 40, 40), (25, 10, 55, 40)
+    clicked, drawn = FramePrompt([(20.0, 20.0)], [1]), FramePrompt(box=left)
+    before = [record(0, box, 4.0, role=Role.PROMPT) for box in (left, right)]
+    for said, shared in ((clicked, True), (drawn, False)):
+        a, b = settled([record(1, left, 2.0), record(1, right, 5.0)], before, said=said)
+        assert (a == boxed(*left)).all() == shared
+        assert (b == boxed(*right)).all()
+    # A little is what one of them has spread to.
+    before[1] = record(0, (34, 10, 64, 40), 4.0, role=Role.PROMPT)
+    a, b = settled([record(1, left, 2.0), record(1, (34, 10, 64, 40), 5.0)], before, said=clicked)
+    assert not (a & b).any()
 
 
 def test_all_that_is_thought_of_an_object_yields_to_what_is_best_thought_of_another():

@@ -5,7 +5,7 @@ there. As in Meta's predictor, where it can be switched on, a place goes to the 
 ours. Logits count for less away from where the object would be by now, which alone tells twins apart. An object that has grown
 by what it shares yields it to one that has not: it has spread to the other one. An object that was lost takes nothing from one
 that was not. What is much smaller than the other one is in front of it. And objects that were one within the other when a person
-pointed at them, as a tie and who wears it, share their places for good.
+pointed at them, as a tie and who wears it, share their places for good; so do those of which clicks have both taken the same.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from keepsight.tracking.zoom import Zoom
 
 NESTED_SHARE = 0.8
 """Share of the smaller mask from which one object lies within another one."""
+
+GUESSED_SHARE = 0.3
+"""The same where one of them was only clicked on: what both answers took is no more the one's than the other's."""
 
 LEFT_SHARE = 0.1
 """Share of its mask below which what others leave of an object is not the object: it is hidden."""
@@ -219,7 +222,8 @@ def _sharing(lasts: Mapping[Track, FrameRecord | None], sight: Sight) -> dict[Tr
                 continue
             # Of one that is not to be seen there it says nothing new.
             hidden = a.lost or b.lost
-            if one.object_id in sharing[other] if hidden else _nested(a, b, sight):
+            least = GUESSED_SHARE if one.guessed or other.guessed else NESTED_SHARE
+            if one.object_id in sharing[other] if hidden else _nested(a, b, sight, least):
                 sharing[one].add(other.object_id)
                 sharing[other].add(one.object_id)
             else:
@@ -228,14 +232,14 @@ def _sharing(lasts: Mapping[Track, FrameRecord | None], sight: Sight) -> dict[Tr
     return sharing
 
 
-def _nested(a: FrameRecord, b: FrameRecord, sight: Sight) -> bool:
-    """Whether one of two masks of a frame lies within the other one."""
+def _nested(a: FrameRecord, b: FrameRecord, sight: Sight, least: float = NESTED_SHARE) -> bool:
+    """Whether one of two masks of a frame lies within the other one, at least so much of it."""
     if a.logits is None or b.logits is None or a.lost or b.lost or not _meeting([a], [b]).any():
         return False
     small, large = sorted((unfolded(a), unfolded(b)), key=lambda record: record.area_px)
     mask: Tensor = small.logits > 0  # type: ignore[operator, assignment]
     inside = mask & (_over(large, small, sight) > 0)
-    return float(inside.sum()) >= NESTED_SHARE * float(mask.sum())
+    return float(inside.sum()) >= least * float(mask.sum())
 
 
 def _meeting(some: Sequence[FrameRecord], others: Sequence[FrameRecord]) -> np.ndarray:

@@ -249,9 +249,9 @@ def discs(radius: int, places: list[tuple[int, int] | None], side: int, left_hal
     return rgbs, truths
 
 
-def followed(rgbs, truths) -> list[float]:
+def followed(rgbs, truths, zoom: Zoom | bool = True) -> list[float]:
     """IoU on each frame; 1 where the object is away and nothing is shown."""
-    session = keepsight.load("builtin", zoom=True).open(ArrayVideo(rgbs))
+    session = keepsight.load("builtin", zoom=zoom).open(ArrayVideo(rgbs))
     session.add(object_id=1, frame=0, mask=truths[0])
     shown = {result.frame: result[1].mask.to_array() for result in session.propagate()}
     both = [(shown[t] & truth, shown[t] | truth) for t, truth in enumerate(truths)]
@@ -271,6 +271,18 @@ def test_what_comes_back_far_from_where_it_left_is_found_again(radius, side, far
     assert min(ious[-4:]) > 0.8
 
 
+class _Sent(Zoom):
+    """Looks for lost objects in the same tile in every frame."""
+
+    def search(self, box, extent, lost, before, size, ahead=(0.0, 0.0), *, paced=True):
+        return Region(1580, 240, 1820, 480)
+
+
+def test_a_small_thing_is_known_in_a_tile_that_lies_many_tiles_from_where_it_left():
+    ious = followed(*discs(20, [(100, 360)] * 2 + [None] * 9 + [(1720, 340)] * 2, 40, left_half=BLUE), zoom=_Sent())
+    assert min(ious) > 0.8
+
+
 def reading(selection: Selection) -> Track:
     """An object whose policy reads just that, with one hypothesis."""
     policy = SimpleNamespace(
@@ -283,18 +295,22 @@ def reading(selection: Selection) -> Track:
 
 
 @pytest.mark.parametrize(
-    ("lost", "pace", "zoom", "at"),
+    ("lost", "extent", "pace", "zoom", "at"),
     [
-        (0, 0.0, Zoom(), (107.0, 87.0)),
-        (1, 0.0, Zoom(), None),  # who knows where it is
-        (0, 60.0, Zoom(), None),  # told by its pace
-        (0, 0.0, None, None),
+        (0, 14.0, 0.0, Zoom(), (107.0, 87.0)),
+        (0, 15.0, 0.0, Zoom(), (107.0, 87.0)),
+        (1, 14.0, 0.0, Zoom(), None),  # who knows where it is
+        (25, 14.0, 0.0, Zoom(), (204.0, 100.0)),  # in the middle of a tile, if it is there
+        (26, 14.0, 0.0, Zoom(), None),  # where it went, once more
+        (17, 15.0, 0.0, Zoom(), None),  # in a tile, but a twentieth of the frame
+        (0, 14.0, 60.0, Zoom(), None),  # told by its pace
+        (0, 14.0, 0.0, None, None),
     ],
 )
-def test_what_was_said_long_ago_is_compared_where_the_object_is_now(lost, pace, zoom, at):
+def test_what_was_said_long_ago_is_compared_where_the_object_is_now(lost, extent, pace, zoom, at):
     marks = {"pace_x": pace, "pace_y": 0.0}
     last = FrameRecord(
-        10, Role.TRACK, box=(100.0, 80.0, 114.0, 94.0), extent=14.0, lost=lost, region=REGION, marks=marks
+        10, Role.TRACK, box=(100.0, 80.0, 114.0, 94.0), extent=extent, lost=lost, region=REGION, marks=marks
     )
     track = reading(Selection((), ()))
     track.bank.add_tracked(10, [last])

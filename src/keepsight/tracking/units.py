@@ -111,15 +111,26 @@ def units_of(track: Track, step: Step, sight: Sight, zoom: Zoom | None) -> list[
             parent=track.bank.at(step.back(1), hypothesis),
             last=last,
             pace=pace,
-            at=_place(last) if zoom is not None and pace == (0.0, 0.0) else None,
+            at=_place(last, region, sight.size) if zoom is not None and pace == (0.0, 0.0) else None,
         )
         for hypothesis in track.policy.active_hypotheses(step, track.bank)
     ]
 
 
-def _place(last: FrameRecord | None) -> tuple[float, float] | None:
-    """Where an object is, in px of the frame, as far as one knows before looking; a fast one's place is told by its pace."""
-    return None if last is None or last.lost or last.box is None else middle(last.box)
+def _place(last: FrameRecord | None, region: Region, size: tuple[int, int]) -> tuple[float, float] | None:
+    """Where an object is, in px of the frame, as far as one knows before looking; a fast one's place is told by its pace.
+
+    A small one that is lost is asked for in the middle of a tile that lies elsewhere: by where it was, some tiles away, nothing
+    in it would be the object. Large ones show in the whole frame, and look-alikes are kept away by their places.
+    """
+    if last is None or last.box is None:
+        return None
+    x, y = middle(last.box)
+    if not last.lost:
+        return x, y
+    elsewhere = not (region.x1 <= x < region.x2 and region.y1 <= y < region.y2)
+    small = last.extent < SEEN_SHARE * max(size)
+    return ((region.x1 + region.x2) / 2, (region.y1 + region.y2) / 2) if small and elsewhere else None
 
 
 def _telling(selection: Selection, last: FrameRecord | None, size: tuple[int, int]) -> Selection:

@@ -29,7 +29,7 @@ from keepsight.tracking.masks import measure
 from keepsight.tracking.pace import fast_pace
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, PointsAndLabels, Track
-from keepsight.tracking.zoom import SEEN_SHARE, Zoom
+from keepsight.tracking.zoom import Zoom, seen_in_whole_frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,8 @@ def _place(last: FrameRecord | None, region: Region, size: tuple[int, int]) -> t
     """Where an object is, in px of the frame, as far as one knows before looking; a fast one's place is told by its pace.
 
     A small one that is lost is asked for in the middle of a tile that lies elsewhere: by where it was, some tiles away, nothing
-    in it would be the object. Large ones show in the whole frame, and look-alikes are kept away by their places.
+    in it would be the object. Large ones are found in the whole frame, and asked for like that they would be
+    taken for look-alikes.
     """
     if last is None or last.box is None:
         return None
@@ -129,8 +130,9 @@ def _place(last: FrameRecord | None, region: Region, size: tuple[int, int]) -> t
     if not last.lost:
         return x, y
     elsewhere = not (region.x1 <= x < region.x2 and region.y1 <= y < region.y2)
-    small = last.extent < SEEN_SHARE * max(size)
-    return ((region.x1 + region.x2) / 2, (region.y1 + region.y2) / 2) if small and elsewhere else None
+    if elsewhere and not seen_in_whole_frame(last.extent, size):
+        return (region.x1 + region.x2) / 2, (region.y1 + region.y2) / 2
+    return None
 
 
 def _telling(selection: Selection, last: FrameRecord | None, size: tuple[int, int]) -> Selection:
@@ -139,7 +141,7 @@ def _telling(selection: Selection, last: FrameRecord | None, size: tuple[int, in
     In those where it was looked for in vain it may have been outside of the view, or too small in it, and they speak against it
     when it is back. What they say of a large one is true, and keeps look-alikes away.
     """
-    if last is None or not last.lost or last.extent >= SEEN_SHARE * max(size):
+    if last is None or not last.lost or seen_in_whole_frame(last.extent, size):
         return selection
     telling = tuple(read for read in selection.spatial if read.record.conditioning or not read.record.lost)
     return replace(selection, spatial=telling) if telling else selection

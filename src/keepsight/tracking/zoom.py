@@ -211,7 +211,7 @@ class Zoom:
         if lost == 1:
             return before if paced and ahead == (0.0, 0.0) else self._square(box, 1.5 * near, size)
         # No further than it would still be seen in: an object of a few cells is found in tiles, not in the whole frame.
-        seen = extent >= SEEN_SHARE * max(size)
+        seen = seen_in_whole_frame(extent, size)
         widest = max(size) * self.whole_share if seen else 1.25 * self.search_context * extent
         steps = math.ceil(math.log(max(widest / near, 1.0), 1.5))
         if lost <= steps:
@@ -296,6 +296,11 @@ class Zoom:
         x1, x2 = _span((box[0] + box[2]) / 2, side, width)
         y1, y2 = _span((box[1] + box[3]) / 2, side, height)
         return Region(x1, y1, x2, y2)
+
+
+def seen_in_whole_frame(extent: float, size: tuple[int, int]) -> bool:
+    """Whether an object of ``extent`` px shows in a look at a whole frame of ``(height, width)`` px."""
+    return extent >= SEEN_SHARE * max(size)
 
 
 def _extent(box: Box) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -10,11 +9,11 @@ from pathlib import Path
 
 from small_desks import BLUE, RED, counts, stored, wait, workshop, write_clip
 
+from forks import fork
 from keepsight.annotation import FrameDone, TrackRequest
 from keepsight.store import Project
 
 LENGTH = 60
-_PRELOAD = ["transformers.models.sam2_video.modeling_sam2_video", "keepsight.annotation", "keepsight.tracking"]
 
 
 def _serve(model: Path, video: Path, project: Path, job_id: int | None, ticks: Path) -> None:
@@ -33,8 +32,7 @@ def _serve(model: Path, video: Path, project: Path, job_id: int | None, ticks: P
 
 def _run_and_kill(ticks: Path, after: int, *args: object) -> None:
     ticks.write_bytes(b"")
-    child = multiprocessing.get_context("forkserver").Process(target=_serve, args=(*args, ticks))
-    child.start()
+    child = fork(_serve, *args, ticks)
     assert child.pid is not None
     while child.is_alive() and ticks.stat().st_size < after:
         time.sleep(0.0005)
@@ -43,7 +41,6 @@ def _run_and_kill(ticks: Path, after: int, *args: object) -> None:
 
 
 def test_killed_and_gone_on_with_tracks_at_most_one_frame_again(model, tmp_path):
-    multiprocessing.set_forkserver_preload(_PRELOAD)
     video, path, ticks = write_clip(tmp_path / "clip.mp4", LENGTH), tmp_path / "one.keepsight", tmp_path / "ticks"
     _run_and_kill(ticks, 9, model, video, path, None)
     with Project.open(path, read_only=True) as project:

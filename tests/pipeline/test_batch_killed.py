@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from at_hand import batches_at_hand
 from barns import results, settings, write_mover
 
 from keepsight.cli.main import run
@@ -37,7 +38,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calm(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A batch that was left alone."""
     out = tmp_path_factory.mktemp("calm") / "out"
-    assert run(settings(videos, out)) == 0
+    with batches_at_hand():
+        assert run(settings(videos, out)) == 0
     assert len(results(out)) > 20
     return out
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -12,12 +11,12 @@ from pathlib import Path
 
 from small_jobs import DATA, FRAMES, small_job, stored
 
+from forks import fork
 from keepsight.pipeline.job import Mode, Progress, SegmentJob
 from keepsight.pipeline.segment import run_segment
 from keepsight.store import Project
 
 _KILLS = 5
-_PRELOAD = ["transformers.models.sam2_video.modeling_sam2_video", "keepsight.pipeline.segment"]
 
 
 def _work(job: SegmentJob, ticks: Path) -> None:
@@ -34,8 +33,7 @@ def _work(job: SegmentJob, ticks: Path) -> None:
 def _run_and_kill(job: SegmentJob, ticks: Path, after_steps: int, after_s: float) -> None:
     """Runs the job in a process of its own and kills it some steps and then some time later, wherever it is by then."""
     ticks.write_bytes(b"")
-    child = multiprocessing.get_context("forkserver").Process(target=_work, args=(job, ticks))
-    child.start()
+    child = fork(_work, job, ticks)
     assert child.pid is not None
     while child.is_alive() and ticks.stat().st_size < after_steps:
         time.sleep(0.001)
@@ -46,7 +44,6 @@ def _run_and_kill(job: SegmentJob, ticks: Path, after_steps: int, after_s: float
 
 
 def test_killed_at_random_moments_and_resumed_equals_uninterrupted(studio: Path, tmp_path: Path) -> None:
-    multiprocessing.set_forkserver_preload(_PRELOAD)  # children then start in a blink
     reference = small_job(studio, tmp_path / "calm")
     run_segment(reference)
     expected = stored(reference.folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from found_jobs import AT_ONCE, Scripted, finding_job, truth
 from small_jobs import FRAMES, stored
-from test_crash import _PRELOAD, _run_and_kill
+from test_crash import _run_and_kill
 
 from keepsight.core import Concept, InputError, Mask, Prompt, Source
 from keepsight.pipeline.job import Mode, Outputs, Progress, SegmentJob
@@ -137,7 +136,6 @@ def test_ctrl_c_keeps_what_is_on_trial_and_the_resumed_run_equals_an_uninterrupt
 
 
 def test_killed_at_random_moments_it_ends_as_one_that_was_left_alone(studio: Path, still: Path, tmp_path: Path) -> None:
-    multiprocessing.set_forkserver_preload(_PRELOAD)
     rules = {"hotstart_frames": 6, "hotstart_unmatched": 5, "hotstart_duplicates": 5}
     calm = finding_job(studio, tmp_path / "calm", video=still, rules=rules)
     run_segment(calm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 import yaml
+from at_hand import batches_at_hand
 
 from keepsight.cli.main import run
 from keepsight.pipeline.batch.conduct import MANIFEST_NAME
@@ -24,6 +26,12 @@ WIDTH, HEIGHT, FRAMES = 129, 97, 24  # odd, so that clips are a column and a row
 def places(frame: int) -> list[tuple[int, int]]:
     """Centres of the two discs: one goes right, the other left, in lanes of their own."""
     return [(16 + 4 * frame, 28), (112 - 4 * frame, 70)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_hand() -> Iterator[None]:
+    with batches_at_hand():
+        yield
 
 
 @pytest.fixture(scope="module")

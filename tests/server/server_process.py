@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-HELD = Path(__file__).with_name("held_annotate.py")
+from held_annotate import held_annotate
+
+from forks import CONTEXT, fork
 
 
 class ServerProcess:
@@ -22,24 +22,28 @@ class ServerProcess:
 
     def __init__(self, videos: Path, projects: Path, model: str | Path = "builtin") -> None:
         self._limit = projects.with_name(f"{projects.name}.limit")
-        self._command = [sys.executable, str(HELD), str(self._limit), "annotate", str(videos), "--no-browser"]
-        self._command += ["--out", str(projects), "--model", str(model), "--device", "cpu"]
+        self._arguments = [
+            str(videos),
+            "--no-browser",
+            "--out",
+            str(projects),
+            "--model",
+            str(model),
+            "--device",
+            "cpu",
+        ]
         self.address = ""
         self.begin()
 
     def begin(self) -> None:
         """Starts the process; it listens when this returns."""
         port = self.address.rpartition(":")[2] or "0"
-        environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
-        self._process = subprocess.Popen(
-            [*self._command, "--port", port],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        reader, writer = CONTEXT.Pipe(duplex=False)
+        self._process = fork(held_annotate, self._limit, [*self._arguments, "--port", port], writer)
+        writer.close()
+        self._said = os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
+        reader.close()
+        line = self._said.readline()
         found = re.search(r"http://[\w.]+:\d+", line)
         assert found is not None, f"the server did not begin: {line}"
         self.address = found[0]
@@ -65,9 +69,9 @@ class ServerProcess:
         return self._ended()
 
     def _ended(self) -> str:
-        self._process.wait(30)
-        assert self._process.stdout is not None
-        if self._process.stdout.closed:
+        self._process.join(30)
+        assert self._process.exitcode is not None, "the server did not end"
+        if self._said.closed:
             return ""
-        with self._process.stdout as rest:
+        with self._said as rest:
             return rest.read()

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from keepsight.concepts.settings import ConceptRules
@@ -93,6 +92,8 @@ def associate(
     ious = mask_ious(detected, followed)
     ious[(concepts[:, None] != followed_concepts[None]) & (followed_concepts[None] != ANY_CONCEPT)] = 0
     if rules.one_to_one:
+        from scipy.optimize import linear_sum_assignment  # half a second, and most rules do without
+
         rows, columns = linear_sum_assignment(-ious)
         assigned = np.zeros_like(ious)
         assigned[rows, columns] = ious[rows, columns]

@@ -17,7 +17,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from keepsight.core import Box, InputError, Mask
 from keepsight.core.mask import mask_ious
@@ -211,6 +210,8 @@ def _side_by_side(
 
 def _assigned(weights: F64) -> list[tuple[int, int]]:
     """Pairs of the greatest total weight, each row and column at most once; a weight of 0 is no pair."""
+    from scipy.optimize import linear_sum_assignment  # half a second, for one stage of a batch
+
     rows, columns = linear_sum_assignment(-weights)
     return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if weights[row, column] > 0]
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -20,6 +19,8 @@ RgbArray = NDArray[np.uint8]
 @lru_cache(maxsize=16)
 def font(size_px: int) -> ImageFont.FreeTypeFont:
     """The face that matplotlib ships, so that it is there on every machine; knows Latin, Greek and Cyrillic."""
+    import matplotlib  # where only its folder is asked for; processes that draw nothing begin without it
+
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size_px)
 
 

@@ -12,11 +12,21 @@ from keepsight.core import Box, Region
 from keepsight.memory import FrameRecord, Step
 from keepsight.tracking.masks import drop_strays, measure
 from keepsight.tracking.pace import ahead, note_pace, pace_known
-from keepsight.tracking.track import Track
+from keepsight.tracking.track import FramePrompt, Track
 from keepsight.tracking.zoom import Zoom
 
 SMALL_SHARE = 0.08
 """Share of the region below which a click's mask counts as badly framed."""
+
+EDGE_SHARE = 0.25
+"""How far from a mask's edge a click may lie on the wrong side and yet not be overlooked, over the root of the mask's area."""
+
+LEAST_CELLS = 12
+"""Cells from which a mask is more than a speck."""
+
+MOST_OVERLOOKED = 1
+"""Clicks on what is not of the object that an answer may overlook. One may be about a detail, a hole in a wheel; where it is more
+the mask is another thing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +164,37 @@ def best_look(looks: Sequence[Look], bonus: Sequence[float] = ()) -> tuple[int, 
         return 0, ious.index(max(ious))
     scores = {(i, j): trust for i, look in enumerate(looks) for j, trust in enumerate(_trust(look, bonus))}
     return max(scores, key=lambda key: scores[key])
+
+
+def overlooked(look: Look, candidate: int, prompt: FramePrompt, kinds: Sequence[int] = (0, 1)) -> int:
+    """How many clicks a mask goes against, and not just by its edge.
+
+    Args:
+        kinds: labels that are asked about: 1 for what is of the object, 0 for what is not.
+    """
+    mask = (look.logits[candidate] > 0).cpu().numpy()
+    reach = max(1, round(EDGE_SHARE * float(mask.sum()) ** 0.5))
+    count = 0
+    for (x, y), label in zip(prompt.points, prompt.labels, strict=True):
+        column, row = (int(at) for at in look.region.point_to_grid(x, y, *mask.shape))
+        around = mask[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
+        if label in kinds:
+            count += not around.any() if label else bool(around.size and around.all())
+    return count
+
+
+def best_heeding(looks: Sequence[Look], prompt: FramePrompt, size: tuple[int, int]) -> tuple[int, int]:
+    """Which look and candidate to believe when an answer was another thing: of those that overlook fewest clicks the smallest.
+
+    Clicks that are overlooked are mostly those on what surrounds a small object. What is too small another click makes larger.
+    """
+    scores = {}
+    for i, look in enumerate(looks):
+        areas, _ = measure(look.logits)
+        for j, area in enumerate(areas):
+            against = overlooked(look, j, prompt)
+            scores[i, j] = (against, area < LEAST_CELLS, area * look.region.share(*size))
+    return min(scores, key=lambda key: scores[key])
 
 
 def _trust(look: Look, bonus: Sequence[float]) -> list[float]:

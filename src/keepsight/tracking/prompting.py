@@ -13,7 +13,17 @@ from keepsight.core import Mask, Region, mask_box
 from keepsight.memory import FrameRecord, Role, Selection, Step
 from keepsight.tracking.appearance import learn_colours
 from keepsight.tracking.calls import Calls
-from keepsight.tracking.looks import Look, PreviousMask, best_look, closer, hull, measure_records
+from keepsight.tracking.looks import (
+    MOST_OVERLOOKED,
+    Look,
+    PreviousMask,
+    best_heeding,
+    best_look,
+    closer,
+    hull,
+    measure_records,
+    overlooked,
+)
 from keepsight.tracking.masks import fill_holes, keep_clicked, mask_to_model, measure, move_logits
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import FramePrompt, PointsAndLabels, Track, positive_points
@@ -112,6 +122,12 @@ class Prompting:
                 looks = self._answer(said, [nearer], selection, step, sight, fed_back or guess, threshold)
                 chosen = best_look(looks, bonus)
                 looks[chosen[0]] = self._as_clicked(looks[chosen[0]], chosen[1], clicks)
+            where = prompt.box is not None or positive_points(prompt.points, prompt.labels)
+            if where and overlooked(looks[chosen[0]], chosen[1], prompt, kinds=(0,)) > MOST_OVERLOOKED:
+                # As if there were no mask yet: what is fed back outweighs clicks that say that it is another thing.
+                anew = self._regions(prompt, None, sight.size)
+                looks += self._answer(said, anew, selection, step, sight, None, threshold, several=True)
+                chosen = best_heeding(looks, prompt, sight.size)
         look, best = looks[chosen[0]], chosen[1]
         record = FrameRecord(
             frame=step.frame,
@@ -160,8 +176,10 @@ class Prompting:
         sight: Sight,
         previous: PreviousMask | None,
         threshold: float,
+        *,
+        several: bool = False,
     ) -> list[Look]:
-        """Decodes the same prompt in every region, as one batch."""
+        """Decodes the same prompt in every region, as one batch; for several candidates each, whatever the prompt."""
         views = sight.see(regions)
         fed_back = None
         if previous is not None:
@@ -171,7 +189,7 @@ class Prompting:
         reads = [self._calls.reads(selection, step, region) for region in regions]
         features = sight.features
         conditioned = self._backbone.condition(features, reads, views)
-        multimask = self._backbone.info.multimask(len(said[0]), prompted=True)
+        multimask = several or self._backbone.info.multimask(len(said[0]), prompted=True)
         decoded = self._calls.decode(features, conditioned, batch, multimask, views, [threshold] * len(regions))
         scores, ious = decoded.object_scores.float().cpu().tolist(), decoded.ious.float().cpu().tolist()
         pointers = decoded.pointers

@@ -74,7 +74,9 @@ export function TracksDialog() {
             ? { kind, object_id: a, into: b as number, keep }
             : null
           : kind === "split"
-            ? { kind, object_id: a, frame }
+            ? frame > 0 // nothing comes before the first frame
+              ? { kind, object_id: a, frame }
+              : null
             : kind === "swap"
               ? two
                 ? { kind, a, b: b as number, start: frame, ...(bounded === null ? {} : { stop: bounded }) }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
+
+# Where nobody has said how many threads: as many as cores would wait for each other beside the test.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # One list for all tests: whoever forks first begins the process that all of a worker's are forked from.

@@ -215,9 +215,41 @@ def test_who_was_lost_a_moment_ago_is_found_on_its_way(x, lost, pace, may):
 @pytest.mark.parametrize(("lost", "marks", "wider"), [(0, {}, True), (0, {"pace_x": 0.0}, False), (1, {}, False)])
 def test_more_is_looked_at_for_what_vanishes_before_anybody_knows_how_fast_it_is(lost, marks, wider):
     unit = found(torch.full((64, 64), -5.0), RED, lost=lost, **marks)
-    again = second_looks([unit], SIZE, Zoom())
+    again = second_looks([unit], Step(11, False, 100), SIZE, Zoom())
     assert (again == [unit]) == wider
     assert (unit.region.width > REGION.width) == wider
+
+
+@pytest.mark.parametrize(
+    ("pace", "left", "at"),
+    [
+        (60.0, (60.0, 0.0), (120.0, 100.0)),  # where it was
+        (-110.0, (-110.0, 0.0), (120.0, 100.0)),
+        (-125.0, (-125.0, 0.0), None),  # it has left the frame
+    ],
+)
+def test_what_does_not_go_on_as_it_went_is_asked_for_where_it_was_unless_it_has_left(pace, left, at):
+    unit = found(torch.full((64, 64), -5.0), RED, pace_x=pace, pace_y=0.0)
+    unit.pace = left
+    assert second_looks([unit], Step(11, False, 100), SIZE, Zoom()) == [unit]
+    assert unit.searching
+    assert (unit.at, unit.pace) == (at, left if at is None else (0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("side", "likeness", "just_seen", "known"),
+    [
+        (56, 0.9, True, True),  # as what is being followed may have become larger
+        (56, 0.9, False, False),
+        (56, 0.85, True, False),
+        (61, 0.9, True, False),
+        (30, 0.9, True, True),
+        (52, 0.8, False, True),
+    ],
+)
+def test_how_large_what_was_seen_a_step_before_may_be(side, likeness, just_seen, known):
+    box = (10.0, 10.0, 10.0 + side, 20.0)
+    assert Zoom().recognised(box, 40.0, 0.6, likeness, just_seen=just_seen) == known
 
 
 @pytest.mark.parametrize(("iou", "at"), [(0.66, (118.0, 108.0)), (0.64, None)])
@@ -225,7 +257,7 @@ def test_a_likely_find_is_compared_as_if_the_object_had_always_been_there(iou, a
     unit = found(square(110, 100, 16, 16), RED, lost=1, iou=iou)
     masks = CandidateMasks(_AsTheyAre(), None, 0, square(110, 100, 16, 16)[None])  # type: ignore[arg-type]
     unit.offer = Offer(masks, torch.tensor([iou]), 3.0, None)
-    assert second_looks([unit], SIZE, Zoom()) == [unit]
+    assert second_looks([unit], Step(11, False, 100), SIZE, Zoom()) == [unit]
     assert unit.at == at
     assert unit.region == Region(94, 84, 142, 132)  # from near, either way
 
@@ -260,6 +292,19 @@ def followed(rgbs, truths, zoom: Zoom | bool = True) -> list[float]:
 
 def test_a_thing_that_is_fast_from_the_first_frame_on_is_not_lost():
     assert min(followed(*discs(20, [(100 + 75 * t, 180) for t in range(6)], side=20))) > 0.6
+
+
+@pytest.mark.parametrize("pace", [40, 60, 75])
+def test_a_fast_thing_that_turns_round_is_not_lost(pace):
+    """From one to two of its sizes a frame, out and back."""
+    places = [(300 + pace * t, 180) for t in [*range(6), *range(4, -1, -1)]]
+    assert min(followed(*discs(20, places, side=20))) > 0.8
+
+
+def test_a_thing_that_leaves_the_frame_fast_is_not_exchanged_for_one_that_comes():
+    rgbs, truths = discs(20, [(620 + 75 * t, 180) for t in range(5)] + [None] * 4, side=20)
+    came, _ = discs(20, [None] * 5 + [(900 - 60 * t, 200) for t in range(4)], side=20)
+    assert min(followed(rgbs[:5] + came[5:], truths)) > 0.8
 
 
 @pytest.mark.parametrize(("radius", "side", "far"), [(20, 20, (500, 180)), (60, 40, (1400, 360))])

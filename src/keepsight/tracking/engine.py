@@ -151,7 +151,7 @@ class Engine:
         if zoom is None:
             return
         single_out(units, sight, zoom)
-        again = second_looks(units, sight.size, zoom)
+        again = second_looks(units, step, sight.size, zoom)
         if again:
             self._decode(again, step, sight)
             single_out(again, sight, zoom)

@@ -71,6 +71,17 @@ def expected_box(last: FrameRecord, frame: int, margin: float = 0.0) -> Box:
     return x1 + by_x - around, y1 + by_y - around, x2 + by_x + around, y2 + by_y + around
 
 
+def stays_inside(last: FrameRecord, step: Step, size: tuple[int, int]) -> bool:
+    """Whether the centre of an object that goes on as it went is still within the frame of ``(height, width)`` px; one that has
+    left is not to be looked for where it was.
+
+    Args:
+        last: where it was, with its box.
+    """
+    x1, y1, x2, y2 = expected_box(last, step.frame)
+    return 0 <= (x1 + x2) / 2 < size[1] and 0 <= (y1 + y2) / 2 < size[0]
+
+
 def on_its_way(box: Box, last: FrameRecord, step: Step) -> bool:
     """Whether an object that has just been lost can have come to ``box``, in px of the frame, from where it was and as it went;
     ``True`` for one that has been lost for longer, which may come back anywhere.

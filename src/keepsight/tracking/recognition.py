@@ -12,7 +12,7 @@ from keepsight.memory import Step
 from keepsight.tracking.appearance import resemblance
 from keepsight.tracking.looks import alike, middle, without_strays
 from keepsight.tracking.masks import measure, pieces_of
-from keepsight.tracking.pace import expected_box, on_its_way, pace_known
+from keepsight.tracking.pace import expected_box, on_its_way, pace_known, stays_inside
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.units import Unit, best_boxes
 from keepsight.tracking.zoom import Zoom
@@ -39,7 +39,8 @@ def single_out(units: Sequence[Unit], sight: Sight, zoom: Zoom) -> None:
     shows nothing from near.
     """
     for unit in units:
-        if unit.last is None or not unit.last.lost or not unit.last.extent or unit.track.colours is None:
+        missing = unit.searching or (unit.last is not None and unit.last.lost)
+        if not missing or unit.last is None or not unit.last.extent or unit.track.colours is None:
             continue
         logits = unit.offer.masks[unit.offer.best]
         likenesses: dict[Box, float] = {}
@@ -55,12 +56,13 @@ def single_out(units: Sequence[Unit], sight: Sight, zoom: Zoom) -> None:
             unit.offer = replace(unit.offer, masks=unit.offer.masks.confined(window))
 
 
-def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> list[Unit]:
+def second_looks(units: Sequence[Unit], step: Step, size: tuple[int, int], zoom: Zoom) -> list[Unit]:
     """Moves the region of objects that were not seen well in the first one; gives the units to decode again.
 
     A lost object that seems to be found is confirmed from near before anybody is told; a mask that runs into the
     border of its region is seen whole; where a fast thing is not to be seen, or one of which nobody knows yet whether it is
-    fast, more is looked at, for it is in the neighbourhood. All hypotheses of an object look at the same region.
+    fast, more is looked at around where it was, for it is in the neighbourhood and may have turned round. All hypotheses of
+    an object look at the same region.
     """
     regions: dict[int, Region] = {}
     places: dict[int, tuple[float, float]] = {}
@@ -72,7 +74,8 @@ def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> li
             continue
         if box is None:
             fast = unit.pace != (0.0, 0.0) or (last is not None and not last.lost and not pace_known(last))
-            better = zoom.wider(unit.region, size) if fast and id(unit.track) not in shown else None
+            if fast and id(unit.track) not in shown:
+                better = zoom.wider(unit.region, size, _left_behind(unit, step, size))
         elif last is not None and last.lost:
             better = zoom.close_up(box, size)
             if alike(better, unit.region):
@@ -88,7 +91,17 @@ def second_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> li
         unit.region = regions[id(unit.track)]
         unit.searching = id(unit.track) not in shown
         unit.at = places.get(id(unit.track), unit.at)
+        before = _left_behind(unit, step, size) if unit.searching else None
+        if before is not None:
+            unit.pace, unit.at = (0.0, 0.0), middle(before)
     return again
+
+
+def _left_behind(unit: Unit, step: Step, size: tuple[int, int]) -> Box | None:
+    """Where an object was, in px of the frame, that has not gone on as it went, for it has stopped or turned round; ``None``
+    where it has left the frame, or nobody knows."""
+    last = unit.last
+    return None if last is None or last.box is None or not stays_inside(last, step, size) else last.box
 
 
 def dismiss(units: Sequence[Unit], step: Step, sight: Sight, zoom: Zoom, absent: Tensor | None) -> None:
@@ -110,7 +123,12 @@ def dismiss(units: Sequence[Unit], step: Step, sight: Sight, zoom: Zoom, absent:
             box = _tidy_box(unit, sight.size, zoom)
         if unit.last.lost or unit.searching:
             keep = on_its_way(box, unit.last, step) and zoom.recognised(
-                box, unit.last.extent, iou, _likeness(unit, sight), guessed=unit.track.guessed
+                box,
+                unit.last.extent,
+                iou,
+                _likeness(unit, sight),
+                guessed=unit.track.guessed,
+                just_seen=not unit.last.lost,
             )
         else:
             least = zoom.least_likeness(box, unit.last.extent)

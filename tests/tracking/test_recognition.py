@@ -221,19 +221,19 @@ def test_more_is_looked_at_for_what_vanishes_before_anybody_knows_how_fast_it_is
 
 
 @pytest.mark.parametrize(
-    ("pace", "left", "at"),
+    ("pace", "at"),
     [
-        (60.0, (60.0, 0.0), (120.0, 100.0)),  # where it was
-        (-110.0, (-110.0, 0.0), (120.0, 100.0)),
-        (-125.0, (-125.0, 0.0), None),  # it has left the frame
+        (60.0, (120.0, 100.0)),  # where it was
+        (-110.0, (120.0, 100.0)),
+        (-125.0, None),  # it has left the frame
     ],
 )
-def test_what_does_not_go_on_as_it_went_is_asked_for_where_it_was_unless_it_has_left(pace, left, at):
+def test_what_does_not_go_on_as_it_went_is_asked_for_where_it_was_unless_it_has_left(pace, at):
     unit = found(torch.full((64, 64), -5.0), RED, pace_x=pace, pace_y=0.0)
-    unit.pace = left
+    unit.pace = (pace, 0.0)
     assert second_looks([unit], Step(11, False, 100), SIZE, Zoom()) == [unit]
     assert unit.searching
-    assert (unit.at, unit.pace) == (at, left if at is None else (0.0, 0.0))
+    assert (unit.at, unit.pace) == (at, (pace if at is None else 0.0, 0.0))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ MOST_PIECES = 6
 
 
 def single_out(units: Sequence[Unit], sight: Sight, zoom: Zoom) -> None:
-    """Of what seems to be a lost object leaves the one piece that looks most like it, among those of a plausible size.
+    """Of what seems to be a lost object, or one that is not where it was expected, leaves the one piece that looks most like it,
+    among those of a plausible size.
 
     Where everything is searched a mask is scattered over all that resembles the object a little, and a box around all of it
     shows nothing from near.

@@ -56,6 +56,12 @@ def test_of_a_thing_whose_first_steps_change_its_size_nobody_knows_yet_how_fast_
     assert paced((1811, 1052, 1830, 1072), (1810, 1035, 1828, 1046)) == (None, None)
 
 
+def test_a_thing_that_goes_far_may_be_outlined_loosely_on_its_way():
+    """Twice its size in a frame, seen from afar: its box is 7 px wider than it was, of 28."""
+    assert paced((232, 329, 258, 360), (292, 354, 325, 384)) == (60, 24)
+    assert paced((232, 329, 258, 360), (252, 354, 285, 384)) == (None, None)  # of 20 px 7 are too many
+
+
 def test_what_was_long_lost_is_found_without_a_pace():
     for lost, known in ((3, True), (4, False)):
         last, now = record(10, (100, 100, 140, 120), lost=lost, pace_x=9.0, pace_y=0.0), record(11, (0, 0, 40, 20))

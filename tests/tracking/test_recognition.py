@@ -17,7 +17,7 @@ from keepsight.tracking.candidates import CandidateMasks
 from keepsight.tracking.engine import Engine
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.pace import on_its_way
-from keepsight.tracking.recognition import DISMISSED_SCORE, dismiss, second_looks, single_out
+from keepsight.tracking.recognition import DISMISSED_SCORE, dismiss, second_looks, single_out, third_looks
 from keepsight.tracking.track import FramePrompt, Track
 from keepsight.tracking.units import Offer, Unit, best_boxes, units_of
 from keepsight.video import ArrayVideo
@@ -221,6 +221,24 @@ def test_more_is_looked_at_for_what_vanishes_before_anybody_knows_how_fast_it_is
 
 
 @pytest.mark.parametrize(
+    ("mask", "searching", "marks", "further"),
+    [
+        (None, True, {}, True),
+        (square(100, 80, 40, 40), True, {}, False),  # there it is
+        (square(REGION.x1, 80, 40, 40), True, {}, True),  # half of it
+        (None, True, {"pace_x": 60.0}, False),  # it has turned, or is hidden
+        (None, False, {}, False),
+    ],
+)
+def test_what_may_be_anywhere_is_looked_for_further_away_where_it_is_not_seen_whole(mask, searching, marks, further):
+    unit = found(torch.full((64, 64), -5.0) if mask is None else mask, RED, **marks)
+    unit.searching = searching
+    assert third_looks([unit], SIZE, Zoom()) == [unit] * further
+    assert (unit.region.width > REGION.width) == further
+    assert third_looks([], SIZE, Zoom()) == []
+
+
+@pytest.mark.parametrize(
     ("pace", "at"),
     [
         (60.0, (120.0, 100.0)),  # where it was
@@ -290,8 +308,10 @@ def followed(rgbs, truths, zoom: Zoom | bool = True) -> list[float]:
     return [common.sum() / either.sum() if either.any() else 1.0 for common, either in both]
 
 
-def test_a_thing_that_is_fast_from_the_first_frame_on_is_not_lost():
-    assert min(followed(*discs(20, [(100 + 75 * t, 180) for t in range(6)], side=20))) > 0.6
+@pytest.mark.parametrize(("radius", "pace"), [(20, 75), (10, 60), (20, 110)])
+def test_a_thing_that_is_fast_from_the_first_frame_on_is_not_lost(radius, pace):
+    """From two to three of its sizes a frame."""
+    assert min(followed(*discs(radius, [(100 + pace * t, 180) for t in range(6)], side=20))) > 0.6
 
 
 @pytest.mark.parametrize("pace", [40, 60, 75])

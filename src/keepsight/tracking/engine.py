@@ -23,7 +23,7 @@ from keepsight.tracking.claims import settle_boxes, settle_claims
 from keepsight.tracking.looks import PreviousMask, measure_records, region_of, tidy
 from keepsight.tracking.options import EngineOptions
 from keepsight.tracking.prompting import Prompting
-from keepsight.tracking.recognition import dismiss, second_looks, single_out
+from keepsight.tracking.recognition import dismiss, second_looks, single_out, third_looks
 from keepsight.tracking.sight import Sight
 from keepsight.tracking.track import PointsAndLabels, Track
 from keepsight.tracking.units import Chosen, Offer, Reviser, Unit, choose, score_frames, units_of
@@ -145,7 +145,7 @@ class Engine:
             track.tracked.add(step.frame, step.stride, step.reverse)
 
     def _see(self, units: Sequence[Unit], step: Step, sight: Sight) -> None:
-        """Fills in what the decoder offers for every unit, where needed after a second look."""
+        """Fills in what the decoder offers for every unit, where needed after further looks."""
         self._decode(units, step, sight)
         zoom = self.options.closely
         if zoom is None:
@@ -155,6 +155,10 @@ class Engine:
         if again:
             self._decode(again, step, sight)
             single_out(again, sight, zoom)
+        further = third_looks(again, sight.size, zoom)
+        if further:
+            self._decode(further, step, sight)
+            single_out(further, sight, zoom)
         dismiss(units, step, sight, zoom, self.backbone.absent_pointer())
 
     def _decode(self, units: Sequence[Unit], step: Step, sight: Sight) -> None:

@@ -17,7 +17,8 @@ RATE = 0.7
 """Weight of the newest movement."""
 
 STEADY_SHARE = 0.15
-"""Change of a side of the box, over the object's extent, from which it is not movement that has changed it."""
+"""Change of a side of the box, over the object's extent or how far it went, whichever is more, from which it is not movement that
+changed it."""
 
 LEAST_IOU = 0.5
 """IoU estimate from which a mask says something about the object's pace."""
@@ -115,7 +116,8 @@ def note_pace(record: FrameRecord, last: FrameRecord, *, shown: bool) -> None:
         return
     if sure and frames and record.box is not None and last.box is not None:
         moves = [(record.box[axis] - last.box[axis], record.box[axis + 2] - last.box[axis + 2]) for axis in (0, 1)]
-        steady = [abs(high - low) <= STEADY_SHARE * record.extent + 1 for low, high in moves]
+        scales = [max(record.extent, abs(low + high) / 2) for low, high in moves]
+        steady = [abs(high - low) <= STEADY_SHARE * by + 1 for (low, high), by in zip(moves, scales, strict=True)]
         if not known and not all(steady):
             return  # half out of its region, say: to take it for one that stands would lose it
         for axis, (low, high) in enumerate(moves):

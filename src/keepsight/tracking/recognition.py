@@ -28,6 +28,9 @@ LIKELY_IOU = 0.65
 """IoU estimate from which what seems to be a lost object is compared, from near, as if it had always been there. Less sure finds
 must be near where it was: large objects that have left are most easily taken for what enters elsewhere."""
 
+WIDEST = 1.5
+"""Side of a third look over that of the second. Up: what is found further away is too small in it to be known."""
+
 MOST_PIECES = 6
 """Pieces of a mask, the largest ones, among which a lost object is looked for."""
 
@@ -96,6 +99,33 @@ def second_looks(units: Sequence[Unit], step: Step, size: tuple[int, int], zoom:
         if before is not None:
             unit.pace, unit.at = (0.0, 0.0), middle(before)
     return again
+
+
+def third_looks(units: Sequence[Unit], size: tuple[int, int], zoom: Zoom) -> list[Unit]:
+    """Moves the region of objects that a second, wider look has not shown, or has cut off, and of which nobody knows how fast
+    they are; gives the units to decode again.
+
+    Such a thing may be anywhere within three of its sizes, and if it is not seen now nobody will know where it goes.
+
+    Args:
+        units: what was looked at a second time.
+    """
+    unpaced = [unit for unit in units if unit.searching and unit.last is not None and not pace_known(unit.last)]
+    if not unpaced:
+        return []
+    boxes = best_boxes(unpaced, size)
+    shown = {
+        id(unit.track)
+        for unit, box in zip(unpaced, boxes, strict=True)
+        if box is not None and not zoom.cut_off(box, unit.region, size)
+    }
+    further = []
+    for unit in unpaced:
+        region = zoom.wider(unit.region, size, times=WIDEST)
+        if id(unit.track) not in shown and region != unit.region:
+            unit.region = region
+            further.append(unit)
+    return further
 
 
 def _left_behind(unit: Unit, step: Step, size: tuple[int, int]) -> Box | None:

@@ -256,28 +256,31 @@ class Zoom:
         ys, xs = _steps(height, side), _steps(width, side)
         return [self._square((x, y, x + side, y + side), side, size) for y in ys for x in xs]
 
+    def cut_off(self, box: Box, region: Region, size: tuple[int, int]) -> bool:
+        """Whether a mask runs into a border of its region behind which the frame goes on."""
+        height, width = size
+        edge = 0.015 * max(region.width, region.height)
+        return (
+            (box[0] - region.x1 < edge and region.x1 > 0)
+            or (box[1] - region.y1 < edge and region.y1 > 0)
+            or (region.x2 - box[2] < edge and region.x2 < width)
+            or (region.y2 - box[3] < edge and region.y2 < height)
+        )
+
     def recentre(self, box: Box, extent: float, before: Region, size: tuple[int, int]) -> Region | None:
         """A better region for a second look at the same frame, ``None`` when the first was good enough.
 
         It was not when the mask runs into a border behind which the frame goes on.
         """
-        height, width = size
-        edge = 0.015 * max(before.width, before.height)
-        cut = (
-            (box[0] - before.x1 < edge and before.x1 > 0)
-            or (box[1] - before.y1 < edge and before.y1 > 0)
-            or (before.x2 - box[2] < edge and before.x2 < width)
-            or (before.y2 - box[3] < edge and before.y2 < height)
-        )
-        if not cut:
+        if not self.cut_off(box, before, size):
             return None
         better = self.follow(box, extent, before, size)
         return None if better == before else better
 
-    def wider(self, region: Region, size: tuple[int, int], around: Box | None = None) -> Region:
-        """The region and what is around it, of twice its side; or so much around a box."""
+    def wider(self, region: Region, size: tuple[int, int], around: Box | None = None, times: float = 2.0) -> Region:
+        """The region and what is around it, of so many times its side; or so much around a box."""
         box = around or (float(region.x1), float(region.y1), float(region.x2), float(region.y2))
-        return self._square(box, 2.0 * max(region.width, region.height), size)
+        return self._square(box, times * max(region.width, region.height), size)
 
     def close_up(self, box: Box, size: tuple[int, int]) -> Region:
         """The region around an object as it is known now, whatever was looked at before."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import keepsight
 from keepsight.core import InputError, Mask, Region
+from keepsight.models.builtin.backbone import BuiltinBackbone
 from keepsight.tracking import Zoom
 from keepsight.tracking.appearance import colours_of, likeness
 from keepsight.tracking.masks import drop_strays, keep_clicked, masks_at_size, measure, move_logits, pieces_of
@@ -338,6 +339,39 @@ def test_a_stream_with_zoom_equals_a_session():
     tracker.add(object_id=1, mask=masks[0])
     for rgb, expected in zip(rgbs, session.propagate(), strict=True):
         assert [o.mask for o in tracker.step(rgb).objects] == [o.mask for o in expected.objects]
+
+
+def test_what_is_answered_to_a_small_box_alone_is_outlined_by_the_model_and_followed_as_it_was_outlined(monkeypatch):
+    rgbs, masks = scene(2)
+    y, x = np.nonzero(masks[0])
+    box = (float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1))
+    asked = []
+
+    def outline(self, logits, rgb, drawn):
+        """The upper half of the box."""
+        asked.append(rgb.shape)
+        x1, y1, x2, y2 = (round(side) for side in drawn)
+        half = torch.full_like(logits, -5.0)
+        half[y1 : (y1 + y2) // 2, x1:x2] = 5.0
+        return half
+
+    monkeypatch.setattr(BuiltinBackbone, "outline", outline)
+    session = keepsight.load("builtin", zoom=True).open(ArrayVideo(rgbs))
+    answer = session.add(object_id=1, frame=0, box=box)
+    upper = np.zeros_like(masks[0])
+    upper[int(box[1]) : round((box[1] + box[3]) / 2), int(box[0]) : int(box[2])] = True
+    assert answer.mask.iou(Mask.from_array(upper)) > 0.9
+    first, second = (result[1].mask for result in session.propagate())
+    assert first == answer.mask
+    lower = masks[1] & (np.arange(360) > 203)[:, None]
+    assert (second.to_array() & lower).sum() < 0.3 * lower.sum()  # it remembers the upper half
+    assert asked == [(50, 50, 3)]
+    # Clicks say more than edges do, a mask says it all, and a whole frame is not looked at closely.
+    session.add(object_id=1, frame=0, points=[(560.0, 200.0)])
+    session.add(object_id=2, frame=0, points=[(560.0, 200.0)])
+    session.add(object_id=3, frame=0, mask=masks[0])
+    keepsight.load("builtin", zoom=False).open(ArrayVideo(rgbs)).add(object_id=1, frame=0, box=box)
+    assert len(asked) == 1
 
 
 def test_a_mask_that_somebody_gives_is_shown_as_it_was_given():

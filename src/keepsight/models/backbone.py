@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keepsight.core import Placement
+from keepsight.core import Box, Placement
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
@@ -282,6 +282,16 @@ class Backbone(ABC):
         """:meth:`sharpen` of masks ``(B, h, w)`` that see a row each."""
         parts = [self.sharpen(features, mask[None], view) for mask, view in zip(logits, views, strict=True)]
         return torch.cat(parts)
+
+    def outline(self, logits: Tensor, rgb: NDArray[np.uint8], box: Box) -> Tensor:
+        """The answer to nothing but a box, its outline decided anew where this model does not see it well; unchanged otherwise.
+
+        Args:
+            logits: ``(mask_size, mask_size)``, what it was answered with.
+            rgb: uint8 ``(h, w, 3)``, the part of the frame that the mask lies on, at the frame's size.
+            box: what was drawn, in cells of the mask.
+        """
+        return logits
 
     def dense(self, features: ImageFeatures) -> Tensor | None:
         """Unit-length feature vectors ``(V, C, h, w)`` that are alike where views look alike; ``None`` where there are none."""

@@ -129,11 +129,15 @@ class Prompting:
                 looks += self._answer(said, anew, selection, step, sight, None, threshold, several=True)
                 chosen = best_heeding(looks, prompt, sight.size)
         look, best = looks[chosen[0]], chosen[1]
+        logits = fill_holes(look.logits[best], self._compatibility.fill_hole_px)
+        if self._zoom is not None and prompt.box is not None and prompt.only_box and sight.has_pixels:
+            drawn = look.region.box_to_grid(prompt.box, *logits.shape)
+            logits = self._backbone.outline(logits, sight.pixels(look.region), drawn)
         record = FrameRecord(
             frame=step.frame,
             role=Role.PROMPT,
             pointer=None if look.pointers is None else look.pointers[best][None],
-            logits=fill_holes(look.logits[best], self._compatibility.fill_hole_px),
+            logits=logits,
             iou=look.ious[best],
             object_score=look.object_score,
             candidate=best,

@@ -18,10 +18,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from keepsight.core import Box
 from keepsight.models.backbone import Backbone, BackboneInfo, Decoded, PromptBatch, UnitReads
 from keepsight.models.builtin.affinity import values_from_logits
 from keepsight.models.builtin.flow import to_grey
 from keepsight.models.builtin.graphs import Graphs
+from keepsight.models.builtin.outline import LEAST_MAGNIFIED, cut_outline
 from keepsight.models.builtin.passes import Decoded as NetworkDecoded
 from keepsight.models.builtin.passes import Features, Passes, joined
 from keepsight.models.builtin.reading import BuiltinMemory, FrameFeatures, MemoryReader
@@ -235,6 +237,10 @@ class BuiltinBackbone(Backbone):
     def sharpen_each(self, features: FrameFeatures, logits: Tensor, views: Sequence[int]) -> Tensor:
         parts = self._crew.map(lambda seen: self.sharpen(features, *seen), zip(logits.split(1), views, strict=True))
         return torch.cat(parts)
+
+    def outline(self, logits: Tensor, rgb: NDArray[np.uint8], box: Box) -> Tensor:
+        magnified = self.info.image_size / max(rgb.shape[:2])
+        return cut_outline(logits, rgb, box) if self.edges and magnified >= LEAST_MAGNIFIED else logits
 
     def dense(self, features: FrameFeatures) -> Tensor:
         return features.maps.keys

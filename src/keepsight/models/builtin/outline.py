@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keepsight.core import Box
+from keepsight.core import Box, mask_box
 from keepsight.core.geometry import box_iou
 
 LEAST_MAGNIFIED = 4.25
@@ -36,14 +36,17 @@ def cut_outline(logits: Tensor, rgb: NDArray[np.uint8], box: Box) -> Tensor:
     """A mask whose outline follows the edges of a graph cut; unchanged where the box does not fit it.
 
     Args:
-        logits: ``(S, S)``.
+        logits: float ``(S, S)``; above 0 is of the object.
         rgb: uint8 ``(h, w, 3)``, the part of the frame that the mask lies on, at the frame's size.
         box: what was drawn, in cells of the mask.
+
+    Returns:
+        ``(S, S)``, dtype and device as given: ``logits`` itself, or at least 1 within the new outline and at most -1 outside it.
     """
     before = logits.detach().float().cpu().numpy()
     inside = before > 0
-    x, y, width, height = cv2.boundingRect(inside.astype(np.uint8))
-    if inside.sum() < _LEAST_CELLS or box_iou((x, y, x + width, y + height), box) < LEAST_FIT:
+    filled = mask_box(inside)
+    if filled is None or inside.sum() < _LEAST_CELLS or box_iou(filled, box) < LEAST_FIT:
         return logits
     cut = _graph_cut(inside, rgb, box)
     after = np.where(cut, np.maximum(before, _SURE_LOGIT), np.minimum(before, -_SURE_LOGIT))
